@@ -1,0 +1,73 @@
+"""Counted randomness: every draw comes from a generator keyed by what it is for.
+
+mmengine saves no generator state, so a stream of random numbers differs after a
+resume, with another number of workers or of processes. A draw keyed by (seed, epoch
+or iteration, sample) is the same in all of them, by construction.
+"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from mmengine.logging import MessageHub
+
+
+class CountedIndex(int):
+    """A sample's index that carries the key of its draws to the data pipeline.
+
+    Args:
+        index: Index into the data set.
+        seed: The run's seed.
+        epoch: How often the data set was passed before, from 0.
+    """
+
+    seed: int
+    epoch: int
+
+    def __new__(cls, index: int, seed: int, epoch: int) -> CountedIndex:
+        """Make an int with two more attributes; they survive pickling."""
+        self = super().__new__(cls, index)
+        self.seed = seed
+        self.epoch = epoch
+        return self
+
+    def __getnewargs__(self) -> tuple[int, int, int]:
+        return int(self), self.seed, self.epoch
+
+
+def counted_seed(*key: int) -> int:
+    """Mix a key of integers >= 0 into one seed of 63 bits.
+
+    Raises:
+        ValueError: if a part of the key is negative.
+
+    Example:
+        >>> counted_seed(0, 1) == counted_seed(0, 1) != counted_seed(1, 0)
+        True
+    """
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+def counted_generator(*key: int) -> torch.Generator:
+    """Return a CPU generator that depends on nothing but ``key``."""
+    return torch.Generator().manual_seed(counted_seed(*key))
+
+
+def seed_global_generators(*key: int) -> None:
+    """Seed Python's, NumPy's and torch's global generators from ``key``."""
+    seed = counted_seed(*key)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def training_step() -> tuple[int, int]:
+    """Return the (seed, iteration) of the running training, (0, 0) outside one.
+
+    Both come from mmengine's message hub, where the runner keeps them, so that a
+    model can key its draws without a reference to the runner.
+    """
+    hub = MessageHub.get_current_instance()
+    return int(hub.get_info('seed', 0) or 0), int(hub.get_info('iter', 0) or 0)
