@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Test with GPUS processes on this machine, over gloo where there is no GPU.
+#   bash tools/dist_test.sh CONFIG CHECKPOINT GPUS [test.py arguments]
+# More machines: NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/launch_common.sh"
+(($# >= 3)) || fail 'usage: dist_test.sh CONFIG CHECKPOINT GPUS [test.py arguments]'
+
+config=$(find_file "$1")
+run_torchrun "$3" "$TOOLS/test.py" "$config" "$2" "${@:4}"
