@@ -1,0 +1,116 @@
+"""Files that appear complete or not at all.
+
+A file is written to a temporary name in its folder, flushed to the disk and renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mmwsss.utils.errors import ArtefactError
+
+TEMPORARY_PREFIX = '.mmwsss-'
+TEMPORARY_SUFFIX = '.tmp'
+
+REMEDIES = {
+    errno.ENOSPC: 'the disk is full: free some space',
+    errno.EDQUOT: 'your disk quota is used up: free some space',
+    errno.EROFS: 'the file system is read-only: choose a folder on a writable disk',
+    errno.EACCES: 'permission denied: make the folder writable or choose another',
+    errno.EPERM: 'permission denied: make the folder writable or choose another',
+    errno.ENOTDIR: 'a part of the path is a file: choose another folder',
+    errno.EEXIST: 'a part of the path is a file: choose another folder',
+    errno.EISDIR: 'a folder has that name: remove it or choose another',
+    errno.ENAMETOOLONG: 'the name is too long: choose a shorter folder or image id',
+}
+
+
+def write_error(path: str | Path, cause: OSError) -> ArtefactError:
+    """Return the error that names the file, what failed and what to do."""
+    reason = REMEDIES.get(cause.errno or 0, cause.strerror or str(cause))
+    return ArtefactError(
+        f'cannot write {path}: {reason}; then run again, finished files are kept'
+    )
+
+
+@contextmanager
+def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a binary file that gets its name when the block ends without an error.
+
+    An existing file is replaced. Missing folders are made.
+
+    Args:
+        path: Final name.
+
+    Yields:
+        The open temporary file.
+
+    Raises:
+        ArtefactError: if the file cannot be written; what stood under ``path``
+            before stays and the temporary file is removed.
+    """
+    path = Path(path)
+    name = f'{TEMPORARY_PREFIX}{os.getpid():x}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}'
+    temporary = path.with_name(name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, 'xb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and _concerns(error, path, temporary):
+            raise write_error(path, error) from error
+        raise
+    _sync_folder(path.parent)
+
+
+def atomic_write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file of bytes; see ``atomic_writer``."""
+    with atomic_writer(path) as file:
+        file.write(content)
+
+
+def atomic_write_text(path: str | Path, content: str) -> None:
+    """Write a text file in UTF-8 with line ends as given; see ``atomic_writer``."""
+    atomic_write_bytes(path, content.encode('utf-8'))
+
+
+def remove_temporaries(folder: str | Path) -> int:
+    """Remove what killed writers left below ``folder``; return how many files.
+
+    Call it when no process writes there any more.
+    """
+    names = f'{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}'
+    leftovers = [path for path in Path(folder).rglob(names) if path.is_file()]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def _concerns(error: OSError, path: Path, temporary: Path) -> bool:
+    """Tell an error of our file from one of another file opened in the block."""
+    if error.filename is None:
+        return True
+    named = Path(os.fsdecode(error.filename))
+    return named in (temporary, path) or named in path.parents
+
+
+def _sync_folder(folder: Path) -> None:
+    # makes the rename last through a power cut; not every file system can do it,
+    # and the file itself is complete by now
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
