@@ -1,0 +1,19 @@
+"""Image-tag data sets, samplers and transforms."""
+
+from mmwsss.datasets import samplers as samplers
+from mmwsss.datasets import transforms as transforms
+from mmwsss.datasets.tag_dataset import TagDataset
+from mmwsss.datasets.tag_list import (
+    foreground_classes,
+    read_tag_list,
+    write_tag_list,
+)
+from mmwsss.datasets.voc import VOCTagDataset
+
+__all__ = [
+    'TagDataset',
+    'VOCTagDataset',
+    'foreground_classes',
+    'read_tag_list',
+    'write_tag_list',
+]

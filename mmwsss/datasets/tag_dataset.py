@@ -1,0 +1,158 @@
+"""A data set with image tags; base of those with classes of their own."""
+
+from __future__ import annotations
+
+import logging
+import os.path as osp
+from pathlib import Path
+from typing import Any
+
+from mmengine import fileio
+from mmengine.logging import print_log
+from mmengine.utils import is_abs
+from mmseg.datasets import BaseSegDataset
+
+from mmwsss.datasets.tag_list import foreground_classes, read_tag_list, some_names
+from mmwsss.registry import DATASETS
+from mmwsss.utils.errors import ConfigError, DataError
+
+EMPTY_TAGS = ('error', 'drop')
+
+
+@DATASETS.register_module()
+class TagDataset(BaseSegDataset):
+    """mmseg's ``BaseSegDataset`` whose records carry ``gt_label``.
+
+    ``gt_label`` is the ascending list of foreground class indices (0 = first class
+    after the background), present when there is a tag list. Masks are optional:
+    without ``data_prefix.seg_map_path`` none is looked for. On its own the class
+    reads a user's images, with ``metainfo=dict(classes=('background', ...),
+    palette=[...])``; stood before another mmseg data set among the bases it adds
+    tags to that one. Paths are checked before mmseg sees them, because its own
+    checks are bare asserts.
+
+    Args:
+        ann_file: List of image ids; ``''`` takes every image of the folder.
+        tag_file: Tag list (see ``mmwsss.datasets.tag_list``), relative to
+            ``data_root``; ``None`` attaches no tags.
+        empty_tags: What to do with an image without tags: ``'error'``, or
+            ``'drop'`` to leave it out.
+        data_root: Folder that relative paths start from.
+        data_prefix: Folders ``img_path`` and, where masks are wanted,
+            ``seg_map_path``.
+        kwargs: Arguments of the mmseg class, which rejects unknown ones.
+
+    Raises:
+        DataError: if a path does not exist, an image of the split is not in the tag
+            list, a class is unknown or, by default, an image has no tags.
+        ConfigError: if ``empty_tags`` or ``data_prefix`` is not usable.
+    """
+
+    tag_command: str | None = None
+    """Command that makes the tag list, with ``{data_root}`` and ``{split}``."""
+
+    def __init__(
+        self,
+        ann_file: str = '',
+        *,
+        tag_file: str | None = None,
+        empty_tags: str = 'error',
+        data_root: str | None = None,
+        data_prefix: dict[str, str],
+        **kwargs: Any,
+    ) -> None:
+        if empty_tags not in EMPTY_TAGS:
+            raise ConfigError(f'empty_tags: expected {EMPTY_TAGS}, got {empty_tags!r}')
+        self.empty_tags = empty_tags
+        backend_args = kwargs.get('backend_args')
+        self.tag_file = tag_file and _join(data_root, tag_file)
+        for key, path in _paths(data_root, ann_file, data_prefix).items():
+            if not fileio.exists(path, backend_args=backend_args):
+                raise DataError(f'{path} does not exist; set {key} in the config')
+        if self.tag_file and not fileio.exists(self.tag_file, backend_args):
+            raise DataError(self._missing_tag_file(data_root, ann_file))
+        super().__init__(
+            ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs
+        )
+
+    def _missing_tag_file(self, data_root: str | None, ann_file: str) -> str:
+        message = f'{self.tag_file} does not exist; set dataset.tag_file in the config'
+        if self.tag_command is None:
+            return message
+        command = self.tag_command.format(
+            data_root=data_root, split=Path(ann_file).stem
+        )
+        return f'{message}, or make the list: {command}'
+
+    def load_data_list(self) -> list[dict]:
+        """Return mmseg's records, with tags when a tag list is set."""
+        records = super().load_data_list()
+        if not records:
+            raise DataError(
+                f'{self.ann_file or self.data_prefix["img_path"]} lists no image; '
+                'set dataset.ann_file and dataset.data_prefix in the config'
+            )
+        return self._with_tags(records, self.tag_file) if self.tag_file else records
+
+    def _with_tags(self, records: list[dict], tag_file: str) -> list[dict]:
+        classes = foreground_classes(self.metainfo)
+        known = self.METAINFO.get('classes', ())
+        tags = read_tag_list(
+            tag_file,
+            classes,
+            unused_classes=set(known) - set(classes),
+            backend_args=self.backend_args,
+        )
+        ids = [self.image_id(record['img_path']) for record in records]
+        unlisted = [image_id for image_id in ids if image_id not in tags]
+        if unlisted:
+            raise DataError(
+                f'{tag_file} has no line for {some_names(unlisted)}, which '
+                f'{self.ann_file or "the image folder"} names; make the list for '
+                'this split or set dataset.tag_file in the config'
+            )
+        for image_id, record in zip(ids, records):
+            record['gt_label'] = tags[image_id]
+        return self._without_empty(ids, records)
+
+    def _without_empty(self, ids: list[str], records: list[dict]) -> list[dict]:
+        kept = [record for record in records if record['gt_label']]
+        if len(kept) == len(records):
+            return kept
+        empty = [i for i, record in zip(ids, records) if not record['gt_label']]
+        if self.empty_tags == 'error' or not kept:
+            raise DataError(
+                f'{self.tag_file}: {len(empty)} of {len(ids)} images have no tags '
+                f"({some_names(empty)}); correct the list, or set empty_tags='drop' "
+                'to leave such images out'
+            )
+        print_log(
+            f'{self.tag_file}: left out {len(empty)} of {len(ids)} images without tags',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return kept
+
+    def image_id(self, img_path: str) -> str:
+        """Return an image's id: its path in the image folder without the suffix."""
+        folder = self.data_prefix['img_path']
+        name = img_path.removeprefix(folder).replace('\\', '/').lstrip('/')
+        return name.removesuffix(self.img_suffix)
+
+
+def _join(data_root: str | None, path: str) -> str:
+    return path if is_abs(path) or not data_root else osp.join(data_root, path)
+
+
+def _paths(
+    data_root: str | None, ann_file: str, data_prefix: dict[str, str]
+) -> dict[str, str]:
+    """Return the paths to check by config key, folders before their content."""
+    if 'img_path' not in data_prefix:
+        raise ConfigError(f'dataset.data_prefix needs img_path, got {data_prefix}')
+    paths = {'dataset.data_root': data_root} if data_root else {}
+    if ann_file:
+        paths['dataset.ann_file'] = _join(data_root, ann_file)
+    for name, prefix in data_prefix.items():
+        paths[f'dataset.data_prefix.{name}'] = _join(data_root, prefix)
+    return paths

@@ -1,0 +1,134 @@
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PATH = Path(__file__).parents[2] / 'tools/dataset_converters/voc_tags.py'
+SPLITS = 'ImageSets/Segmentation'
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location('voc_tags', PATH)
+    module = importlib.util.module_from_spec(spec)
+    # Worker processes find the functions by the module's name.
+    sys.modules['voc_tags'] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules['voc_tags']
+
+
+def run(tool, root, *arguments):
+    tool.main([str(root), '--split', 'train', '--workers', '2', *arguments])
+    return (root / SPLITS / 'train_tags.txt').read_text()
+
+
+def fails_with(tool, root, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(tool, root, *arguments)
+    assert str(caught.value).startswith('error: ')
+    return str(caught.value)
+
+
+def write_xml(root, name, *objects):
+    folder = root / 'Annotations'
+    folder.mkdir(exist_ok=True)
+    items = ''.join(
+        f'<object><name>{label}</name><difficult>{difficult}</difficult></object>'
+        for label, difficult in objects
+    )
+    (folder / f'{name}.xml').write_text(f'<annotation>{items}</annotation>')
+
+
+def test_masks(tool, voc_root, capsys):
+    expected = (voc_root / SPLITS / 'train_tags.txt').read_text()
+    (voc_root / SPLITS / 'train_tags.txt').unlink()
+    assert run(tool, voc_root) == expected
+    assert 'train_tags.txt: 8 images, 0 without tags' in capsys.readouterr().out
+    assert not [name for name in os.listdir(voc_root / SPLITS) if name[0] == '.']
+
+
+def test_masks_of_another_folder(tool, voc_root):
+    expected = run(tool, voc_root)
+    (voc_root / 'SegmentationClass').rename(voc_root / 'SegmentationClassAug')
+    message = fails_with(tool, voc_root)
+    assert 'mask not found' in message
+    assert '--masks-dir' in message
+    assert run(tool, voc_root, '--masks-dir', 'SegmentationClassAug') == expected
+
+
+def test_mask_without_classes_is_listed_and_counted(tool, voc_root, capsys):
+    Image.new('L', (60, 40), 255).save(voc_root / 'SegmentationClass/2007_000001.png')
+    assert run(tool, voc_root).startswith('2007_000001 []\n2007_000002 cat\n')
+    assert '1 without tags' in capsys.readouterr().out
+
+
+def test_corrupt_mask(tool, voc_root):
+    path = voc_root / 'SegmentationClass/2007_000003.png'
+    path.write_bytes(path.read_bytes()[:60])
+    before = (voc_root / SPLITS / 'train_tags.txt').read_text()
+    assert f'mask cannot be read: {path}' in fails_with(tool, voc_root)
+    assert (voc_root / SPLITS / 'train_tags.txt').read_text() == before
+
+
+def test_mask_with_a_label_too_many(tool, voc_root):
+    path = voc_root / 'SegmentationClass/2007_000003.png'
+    Image.fromarray(np.full((4, 4), 21, np.uint8)).save(path)
+    assert f'mask {path} has label 21, expected 0..20' in fails_with(tool, voc_root)
+
+
+def test_colour_mask(tool, voc_root):
+    path = voc_root / 'SegmentationClass/2007_000003.png'
+    Image.new('RGB', (4, 4)).save(path)
+    assert f'mask {path} has 3 channels' in fails_with(tool, voc_root)
+
+
+def test_xml(tool, voc_root):
+    (voc_root / SPLITS / 'train.txt').write_text('a\nb\n')
+    write_xml(voc_root, 'a', ('person', 0), ('cat', 0), ('person', 0), ('dog', 1))
+    write_xml(voc_root, 'b', ('tvmonitor', 1))
+    assert run(tool, voc_root, '--source', 'xml') == 'a cat person\nb []\n'
+    both = run(tool, voc_root, '--source', 'xml', '--keep-difficult')
+    assert both == 'a cat dog person\nb tvmonitor\n'
+
+
+def test_xml_of_unknown_class(tool, voc_root):
+    (voc_root / SPLITS / 'train.txt').write_text('a\n')
+    write_xml(voc_root, 'a', ('catt', 0))
+    message = fails_with(tool, voc_root, '--source', 'xml')
+    assert message.endswith('a.xml names unknown classes: catt')
+
+
+def test_xml_missing_or_corrupt(tool, voc_root):
+    (voc_root / SPLITS / 'train.txt').write_text('a\n')
+    assert 'annotation not found' in fails_with(tool, voc_root, '--source', 'xml')
+    write_xml(voc_root, 'a')
+    (voc_root / 'Annotations/a.xml').write_text('<annotation>')
+    assert 'annotation cannot be read' in fails_with(tool, voc_root, '--source', 'xml')
+
+
+def test_missing_and_empty_split(tool, voc_root):
+    (voc_root / SPLITS / 'train.txt').write_text('\n')
+    assert 'split is empty' in fails_with(tool, voc_root)
+    (voc_root / SPLITS / 'train.txt').unlink()
+    assert 'split not found' in fails_with(tool, voc_root)
+
+
+@pytest.mark.photographs
+def test_masks_agree_with_the_published_list(tool, photographs):
+    root = photographs / 'VOCdevkit/VOC2012'
+    ids = (root / SPLITS / 'train_mini.txt').read_text().split()
+    from mmwsss.datasets import VOCTagDataset, read_tag_list
+
+    classes = VOCTagDataset.METAINFO['classes'][1:]
+    listed = read_tag_list(photographs / 'lists/train_aug_labels.txt', classes)
+    folder = root / 'SegmentationClass'
+    found = {
+        i: tool.tags_of_mask(i, folder=folder, num_classes=len(classes)) for i in ids
+    }
+    assert len(found) == 300
+    assert found == {image_id: listed[image_id] for image_id in ids}

@@ -1,0 +1,173 @@
+"""Write the tag list of a VOC split from its masks or its XML annotations.
+
+python tools/dataset_converters/voc_tags.py data/VOCdevkit/VOC2012 --split train_aug
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from mmwsss.utils.errors import DataError, WSSSError
+
+SPLITS = Path('ImageSets', 'Segmentation')
+IGNORED_LABEL = 255
+CHUNK = 32
+
+
+def tags_of_mask(image_id: str, *, folder: Path, num_classes: int) -> list[int]:
+    """Return the classes that a mask shows, foreground indices from 0.
+
+    Args:
+        image_id: Name of the PNG without suffix.
+        folder: Folder of the masks.
+        num_classes: Number of foreground classes; labels are 0..num_classes and 255.
+
+    Raises:
+        DataError: if the mask is missing, unreadable, not of one channel, or holds
+            another label.
+    """
+    path = folder / f'{image_id}.png'
+    try:
+        with Image.open(path) as image:
+            mask = np.asarray(image)
+    except FileNotFoundError as error:
+        raise DataError(
+            f'mask not found: {path}; name their folder with --masks-dir'
+        ) from error
+    except (OSError, SyntaxError) as error:
+        raise DataError(f'mask cannot be read: {path} ({error})') from error
+    if mask.ndim != 2:
+        raise DataError(f'mask {path} has {mask.shape[-1]} channels, expected one')
+    labels = set(np.unique(mask).tolist()) - {0, IGNORED_LABEL}
+    if labels and max(labels) > num_classes:
+        raise DataError(
+            f'mask {path} has label {max(labels)}, expected 0..{num_classes} or '
+            f'{IGNORED_LABEL}'
+        )
+    return sorted(label - 1 for label in labels)
+
+
+def tags_of_xml(
+    image_id: str, *, folder: Path, classes: Sequence[str], keep_difficult: bool
+) -> list[int]:
+    """Return the classes of an XML annotation's objects, foreground indices from 0.
+
+    Args:
+        image_id: Name of the XML file without suffix.
+        folder: Folder of the annotations.
+        classes: Foreground class names.
+        keep_difficult: Whether objects marked difficult count.
+
+    Raises:
+        DataError: if the file is missing, unreadable, or names an unknown class.
+    """
+    path = folder / f'{image_id}.xml'
+    try:
+        objects = ElementTree.parse(path).getroot().findall('object')
+    except FileNotFoundError as error:
+        raise DataError(f'annotation not found: {path}') from error
+    except ElementTree.ParseError as error:
+        raise DataError(f'annotation cannot be read: {path} ({error})') from error
+    names = {
+        str(item.findtext('name')).strip()
+        for item in objects
+        if keep_difficult or item.findtext('difficult', '0').strip() != '1'
+    }
+    if not names <= set(classes):
+        unknown = ', '.join(sorted(names - set(classes)))
+        raise DataError(f'annotation {path} names unknown classes: {unknown}')
+    return sorted(classes.index(name) for name in names)
+
+
+def read_split(data_root: Path, split: str) -> list[str]:
+    """Return the ids of a split.
+
+    Raises:
+        DataError: if the list is missing or empty.
+    """
+    path = data_root / SPLITS / f'{split}.txt'
+    if not path.is_file():
+        raise DataError(f'split not found: {path}; set DATA_ROOT and --split')
+    ids = path.read_text().split()
+    if not ids:
+        raise DataError(f'split is empty: {path}')
+    return ids
+
+
+def collect_tags(
+    ids: Sequence[str], tags_of: Callable[[str], list[int]], *, workers: int
+) -> dict[str, list[int]]:
+    """Return the tags of all images, read by several processes."""
+    with ProcessPoolExecutor(workers) as pool:
+        found = pool.map(tags_of, ids, chunksize=CHUNK)
+        try:
+            progress = track(found, 'Reading tags', total=len(ids))
+            return dict(zip(ids, progress, strict=True))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def write_tags(arguments: argparse.Namespace) -> Path:
+    """Write the list that the arguments ask for and return its path."""
+    from mmseg.datasets import PascalVOCDataset
+
+    from mmwsss.datasets import foreground_classes, write_tag_list
+
+    classes = foreground_classes(PascalVOCDataset.METAINFO)
+    root = arguments.data_root
+    tags_of: Callable[[str], list[int]]
+    if arguments.source == 'masks':
+        folder = root / arguments.masks_dir
+        tags_of = partial(tags_of_mask, folder=folder, num_classes=len(classes))
+    else:
+        tags_of = partial(
+            tags_of_xml,
+            folder=root / 'Annotations',
+            classes=classes,
+            keep_difficult=arguments.keep_difficult,
+        )
+    ids = read_split(root, arguments.split)
+    tags = collect_tags(ids, tags_of, workers=arguments.workers)
+    path = root / SPLITS / f'{arguments.split}_tags.txt'
+    write_tag_list(path, tags, classes)
+    empty = sum(not found for found in tags.values())
+    print(f'{path}: {len(tags)} images, {empty} without tags')
+    return path
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line's settings."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('data_root', type=Path, help='folder with ImageSets')
+    parser.add_argument('--split', default='train_aug', help=f'list in {SPLITS}')
+    parser.add_argument('--source', choices=('masks', 'xml'), default='masks')
+    parser.add_argument('--masks-dir', default='SegmentationClass')
+    parser.add_argument(
+        '--keep-difficult', action='store_true', help='count difficult objects (xml)'
+    )
+    parser.add_argument('--workers', type=int, default=os.cpu_count())
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the tool; an error of the data ends it with one line."""
+    try:
+        write_tags(parse_arguments(arguments))
+    except WSSSError as error:
+        sys.exit(f'error: {error}')
+
+
+if __name__ == '__main__':
+    main()
