@@ -40,6 +40,28 @@ METRICS = root.Registry(
     'metric', scope='mmwsss', parent=root.METRICS, locations=['mmwsss.evaluation']
 )
 
+# Nothing of ours lives in these; without them mmengine warns at every build that the
+# scope is unknown there.
+RUNNERS = root.Registry('runner', scope='mmwsss', parent=root.RUNNERS)
+OPTIMIZERS = root.Registry('optimizer', scope='mmwsss', parent=root.OPTIMIZERS)
+OPTIM_WRAPPER_CONSTRUCTORS = root.Registry(
+    'optimizer wrapper constructor',
+    scope='mmwsss',
+    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
+)
+PARAM_SCHEDULERS = root.Registry(
+    'parameter scheduler', scope='mmwsss', parent=root.PARAM_SCHEDULERS
+)
+MODEL_WRAPPERS = root.Registry(
+    'model wrapper', scope='mmwsss', parent=root.MODEL_WRAPPERS
+)
+EVALUATOR = root.Registry('evaluator', scope='mmwsss', parent=root.EVALUATOR)
+VISUALIZERS = root.Registry('visualizer', scope='mmwsss', parent=root.VISUALIZERS)
+VISBACKENDS = root.Registry('vis_backend', scope='mmwsss', parent=root.VISBACKENDS)
+LOG_PROCESSORS = root.Registry(
+    'log processor', scope='mmwsss', parent=root.LOG_PROCESSORS
+)
+
 VIEWS = root.Registry('view', scope='mmwsss', locations=['mmwsss.models.views'])
 """Second views of an image with the way back for attention (ACR, section 3)."""
 

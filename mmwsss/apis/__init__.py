@@ -1,0 +1,1 @@
+"""Entry points for tools and for use from Python."""

@@ -1,6 +1,5 @@
 """Localization maps: from attention gradients or CAMs to the image's pixels."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,6 +29,7 @@ def block_map(gradient: Tensor, attention: Tensor, kind: str) -> Tensor:
         ValueError: if ``kind`` is unknown.
 
     Example:
+        >>> import torch
         >>> g, a = torch.tensor([[2.0], [-1.0]]), torch.tensor([[0.5], [0.5]])
         >>> [block_map(g, a, kind).item() for kind in BLOCK_MAP_KINDS]
         [1.0, 1.0, 0.5, 0.5]
@@ -60,6 +60,7 @@ def refine_with_affinity(maps: Tensor, affinity: Tensor) -> Tensor:
         ValueError: if the shapes disagree.
 
     Example:
+        >>> import torch
         >>> swap = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
         >>> refine_with_affinity(torch.tensor([[[3.0, 5.0]]]), swap)
         tensor([[[5., 3.]]])
@@ -80,6 +81,7 @@ def min_max_normalize(maps: Tensor, eps: float = 1e-6) -> Tensor:
         (..., h, w) in [0, 1).
 
     Example:
+        >>> import torch
         >>> min_max_normalize(torch.tensor([[1.0, 3.0]]), eps=0.0)
         tensor([[0., 1.]])
     """
@@ -116,6 +118,7 @@ def maps_to_image(
         ValueError: if ``maps`` has not three axes or the image exceeds the input.
 
     Example:
+        >>> import torch
         >>> size = dict(input_shape=(2, 2), img_shape=(2, 1), ori_shape=(2, 1))
         >>> maps_to_image(
         ...     torch.tensor([[[0.0, 9.0], [2.0, 9.0]]]), **size, align_corners=True

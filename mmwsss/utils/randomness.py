@@ -8,10 +8,13 @@ or iteration, sample) is the same in all of them, by construction.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from mmengine.logging import MessageHub
+from mmengine.structures import BaseDataElement
 
 
 class CountedIndex(int):
@@ -71,3 +74,38 @@ def training_step() -> tuple[int, int]:
     """
     hub = MessageHub.get_current_instance()
     return int(hub.get_info('seed', 0) or 0), int(hub.get_info('iter', 0) or 0)
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """The draws of one training step, apart for each image and for the batch.
+
+    Draws for an image do not depend on its place in the batch nor on the process that
+    has it; draws for the batch are the same on all processes.
+    """
+
+    seed: int
+    iteration: int
+    samples: tuple[int, ...]
+    """Index of each image of the batch in its data set."""
+    stream: int = 0
+    """Separates uses within a step, such as the views of a composition."""
+
+    @classmethod
+    def of(cls, data_samples: Sequence[BaseDataElement]) -> StepDraws:
+        """Key the running step; samples without ``sample_idx`` count as 0, 1, ..."""
+        indices = (s.get('sample_idx', i) for i, s in enumerate(data_samples))
+        return cls(*training_step(), samples=tuple(int(index) for index in indices))
+
+    def branch(self, stream: int) -> StepDraws:
+        """Return the draws of another use in the same step."""
+        return replace(self, stream=stream)
+
+    def of_batch(self) -> torch.Generator:
+        """Return the generator of what is drawn once a batch."""
+        return counted_generator(self.seed, self.iteration, self.stream)
+
+    def of_images(self) -> list[torch.Generator]:
+        """Return one generator an image."""
+        key = (self.seed, self.iteration, self.stream)
+        return [counted_generator(*key, sample) for sample in self.samples]

@@ -1,0 +1,44 @@
+"""Samplers that count: each index knows the run's seed and its pass over the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+
+from mmwsss.registry import DATA_SAMPLERS
+from mmwsss.utils.randomness import CountedIndex
+
+
+@DATA_SAMPLERS.register_module()
+class CountedSampler(DefaultSampler):
+    """mmengine's ``DefaultSampler`` whose indices key the draws of their sample.
+
+    Constructor as there. ``ResumableEpochLoop`` sets the seed of a resumed run and
+    skips what an interrupted epoch has done.
+    """
+
+    skipped = 0
+    """Samples of this process that the next pass leaves out."""
+
+    def __iter__(self) -> Iterator[CountedIndex]:
+        """Yield this process's share of the epoch, less what is skipped."""
+        indices = list(super().__iter__())[self.skipped :]
+        self.skipped = 0
+        return (CountedIndex(index, self.seed, self.epoch) for index in indices)
+
+    def skip(self, num_samples: int) -> None:
+        """Leave out the first samples of this process in the next pass."""
+        self.skipped = num_samples
+
+
+@DATA_SAMPLERS.register_module()
+class InfiniteCountedSampler(InfiniteSampler):
+    """mmengine's ``InfiniteSampler`` whose indices key the draws of their sample.
+
+    Constructor as there; for ``IterBasedTrainLoop``, which fast-forwards it.
+    """
+
+    def _infinite_indices(self) -> Iterator[CountedIndex]:
+        for position, index in enumerate(super()._infinite_indices()):
+            yield CountedIndex(index, self.seed, position // self.size)

@@ -1,0 +1,40 @@
+"""The clock of counted randomness."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmwsss.registry import HOOKS
+from mmwsss.utils.randomness import seed_global_generators
+
+
+@HOOKS.register_module()
+class CountedRandomnessHook(Hook):
+    """Seed each iteration by its number, and carry the place in the epoch.
+
+    Draws by third-party layers (dropout, stochastic depth) come from the global
+    generators; keyed by (seed, iteration, process) they survive a resume.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Seed the global generators."""
+        seed_global_generators(runner.seed, runner.iter, runner.rank)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Write down how many samples of the epoch are done."""
+        loop, meta = runner.train_loop, checkpoint['meta']
+        if hasattr(loop, 'samples_done'):
+            is_running = meta['epoch'] == loop.epoch
+            meta['samples_done'] = loop.samples_done(meta['iter']) if is_running else 0
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Hand the number back to the loop of a resumed run."""
+        resumes = getattr(runner, '_resume', False)
+        if resumes and hasattr(runner.train_loop, 'resume_within_epoch'):
+            samples = checkpoint['meta'].get('samples_done', 0)
+            runner.train_loop.resume_within_epoch(samples)

@@ -1,0 +1,120 @@
+"""Self-attention that shows its matrix, and distances between such matrices."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mmwsss.functional.checks import check_shape
+
+DISTANCES = {'l1': F.l1_loss, 'l2': F.mse_loss, 'smooth_l1': F.smooth_l1_loss}
+"""Mean distances of ACR, table 2; ``l2`` is squared."""
+
+
+def attention_probabilities(query: Tensor, key: Tensor, *, scale: float) -> Tensor:
+    r"""Scaled dot-product attention: :math:`\mathrm{softmax}(s\,QK^\top)`.
+
+    Args:
+        query: (B, H, M, D).
+        key: (B, H, N, D).
+        scale: Factor s before the softmax.
+
+    Returns:
+        (B, H, M, N), rows sum to 1.
+
+    Example:
+        >>> import torch
+        >>> zeros = torch.zeros(1, 1, 2, 4)
+        >>> attention_probabilities(zeros, zeros, scale=0.5)[0, 0]
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
+    return ((query * scale) @ key.transpose(-2, -1)).softmax(-1)
+
+
+def attend_with_head_mean(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float
+) -> tuple[Tensor, Tensor]:
+    r"""Attention output and the matrix averaged over heads (ACR, eq. 4).
+
+    :math:`O = AV` and :math:`\bar A = \frac1H \sum_h A_h`. The per-head matrices
+    are recomputed in the backward pass, so that none outlives this call.
+
+    Args:
+        query: (B, H, N, D).
+        key: (B, H, N, D).
+        value: (B, H, N, D).
+        scale: Factor before the softmax.
+
+    Returns:
+        Output (B, H, N, D) and head mean (B, N, N), rows sum to 1.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> q = torch.zeros(1, 2, 2, 1)
+        >>> v = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1).expand(1, 2, 2, 1)
+        >>> output, mean = attend_with_head_mean(q, q, v, scale=1.0)
+        >>> output[0, :, :, 0].tolist(), mean[0].tolist()
+        ([[2.0, 2.0], [2.0, 2.0]], [[0.5, 0.5], [0.5, 0.5]])
+    """
+    check_shape('query', query, ('B', 'H', 'N', 'D'))
+    check_shape('key', key, query.shape)
+    check_shape('value', value, query.shape)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        attention = attention_probabilities(query, key, scale=scale)
+        return attention @ value, attention.mean(1)
+
+    if not query.requires_grad:
+        return attend(query, key, value)
+    return checkpoint(
+        attend, query, key, value, use_reentrant=False, preserve_rng_state=False
+    )
+
+
+def attention_consistency(
+    first: Sequence[Tensor], second: Sequence[Tensor], *, distance: str = 'l1'
+) -> tuple[Tensor, Tensor]:
+    r"""Activation and affinity consistency of two views (ACR, eq. 4 and 5).
+
+    With :math:`\bar A_t` the head mean of block t and :math:`\bar A'_t` that of the
+    second view in the token order of the first:
+    :math:`L_{act} = \mathrm{mean}_{t,b,j}\,d(\bar A_t[0, j], \bar A'_t[0, j])` over
+    patches j, and :math:`L_{aff}` the same mean over patch-to-patch pairs.
+
+    Args:
+        first: One (B, N, N) a block, class token at index 0, values in [0, 1].
+        second: The same for the second view, after the inversion.
+        distance: A key of ``DISTANCES``.
+
+    Returns:
+        Activation and affinity consistency, scalars >= 0.
+
+    Raises:
+        ValueError: if ``distance`` is unknown, there is no block, or shapes differ.
+
+    Example:
+        >>> import torch
+        >>> a, b = torch.zeros(1, 3, 3), torch.zeros(1, 3, 3)
+        >>> a[0, 0, 1], a[0, 1, 2] = 1.0, 0.5
+        >>> [loss.item() for loss in attention_consistency([a], [b])]
+        [0.5, 0.125]
+    """
+    if distance not in DISTANCES:
+        raise ValueError(
+            f'distance: expected one of {sorted(DISTANCES)}, got {distance!r}'
+        )
+    if len(first) != len(second) or not first:
+        raise ValueError(f'blocks: got {len(first)} of one view, {len(second)} of two')
+    measure = DISTANCES[distance]
+    activation = affinity = first[0].new_zeros(())
+    for one, two in zip(first, second):
+        check_shape('first', one, ('B', 'N', 'N'))
+        check_shape('second', two, one.shape)
+        activation = activation + measure(one[:, 0, 1:], two[:, 0, 1:])
+        affinity = affinity + measure(one[:, 1:, 1:], two[:, 1:, 1:])
+    return activation / len(first), affinity / len(first)

@@ -1,0 +1,205 @@
+"""timm's vision transformers with their attention in view."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import timm
+from mmengine.model import BaseModule
+from timm.layers import HybridEmbed
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from mmwsss.models.backbones.timm_blocks import check_blocks, run_block
+from mmwsss.registry import MODELS
+from mmwsss.utils.errors import CheckpointError, ConfigError, DataError
+
+UNUSED = ('norm.', 'fc_norm.', 'head.', 'head_dist.', 'pre_logits.')
+"""Parts of timm's checkpoints behind the last block; ACR's logits come before."""
+
+
+class ViTOutput(NamedTuple):
+    """What one pass through the transformer gives."""
+
+    tokens: Tensor
+    """(B, N, E) after the last block, before any final norm; class token first."""
+    attentions: list[Tensor]
+    """One (B, N, N) a block: attention after softmax, mean over heads."""
+
+
+@MODELS.register_module()
+class AttentionViT(BaseModule):
+    """A timm ``VisionTransformer`` that returns each block's head-mean attention.
+
+    Nothing of a pass is kept in the module. The final norm and head are dropped, as
+    logits are read from the class token before them (every parameter is used, which
+    distributed training needs).
+
+    Args:
+        arch: Name of a timm ViT (``vit_base_r50_s16_384``, ``deit_small_patch16_224``)
+            or the arguments of ``VisionTransformer`` (``embed_dim``, ``depth``,
+            ``num_heads``, ``patch_size``, ...).
+        img_size: Side, or (H, W), in pixels that the position embedding is made for;
+            other sizes are interpolated. None is the architecture's own.
+        stem: A timm CNN as a hybrid stem (timm's ``HybridEmbed``): ``model_name``, and
+            optionally ``out_index`` (which of its feature levels), ``pretrained`` and
+            ``args`` for ``timm.create_model``.
+        pretrained: True fetches timm's official weights, a path reads them from a file
+            in timm's format. They are loaded by ``init_weights``, so testing and
+            resuming need no network.
+        init_cfg: mmengine's initialization, for checkpoints of this module.
+
+    Raises:
+        ConfigError: if the architecture is unknown or its attention cannot be read.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict,
+        *,
+        img_size: int | tuple[int, int] | None = None,
+        stem: dict | None = None,
+        pretrained: bool | str = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.arch, self.img_size = arch, img_size
+        self.stem = Stem(**stem) if stem else None
+        self.pretrained = pretrained
+        self.vit = self._create(pretrained=False, stem_pretrained=False)
+        check_blocks(self.vit)
+        self.stride = _pixels_per_token(self.vit)
+        self.embed_dim = self.vit.embed_dim
+        self.depth = len(self.vit.blocks)
+        for unused in ('norm', 'fc_norm', 'head'):
+            setattr(self.vit, unused, nn.Identity())
+
+    def _create(
+        self, *, pretrained: bool | str, stem_pretrained: bool | str
+    ) -> VisionTransformer:
+        args: dict = dict(dynamic_img_size=True, num_classes=0)
+        if self.img_size is not None:
+            args['img_size'] = self.img_size
+        if self.stem is not None:
+            backbone = self.stem.create(stem_pretrained)
+            args.update(
+                embed_layer=partial(HybridEmbed, backbone=backbone), patch_size=1
+            )
+        if isinstance(self.arch, dict):
+            return VisionTransformer(**(self.arch | args))
+        return _create_timm(self.arch, pretrained, args)
+
+    def init_weights(self) -> None:
+        """Load official weights if asked for, then what ``init_cfg`` says.
+
+        Raises:
+            CheckpointError: if the weights cannot be fetched or read.
+        """
+        super().init_weights()
+        stem_pretrained = self.stem.pretrained if self.stem else False
+        if not (self.pretrained or stem_pretrained):
+            return
+        source = self._create(
+            pretrained=self.pretrained, stem_pretrained=stem_pretrained
+        )
+        state = source.state_dict() if self.pretrained else {}
+        if stem_pretrained:
+            stem_state = source.patch_embed.backbone.state_dict()
+            state |= {f'patch_embed.backbone.{k}': v for k, v in stem_state.items()}
+        state = {k: v for k, v in state.items() if not k.startswith(UNUSED)}
+        self.vit.load_state_dict(state, strict=bool(self.pretrained))
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Return (gh, gw), the patches of images (B, 3, H, W).
+
+        Raises:
+            DataError: if a side is not a multiple of the patch size.
+        """
+        height, width = images.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise DataError(
+                f'input of {height}x{width} pixels cannot be cut into patches of '
+                f'{self.stride}: resize or pad both sides to a multiple of '
+                f'{self.stride} (data_preprocessor.pad_size_divisor={self.stride})'
+            )
+        return height // self.stride, width // self.stride
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the tokens (B, 1 + gh * gw, E) that enter the first block."""
+        self.grid(images)
+        vit = self.vit
+        tokens = vit.patch_drop(vit._pos_embed(vit.patch_embed(images)))
+        return vit.norm_pre(tokens)
+
+    def forward(self, images: Tensor) -> ViTOutput:
+        """Run all blocks.
+
+        Args:
+            images: (B, 3, H, W), normalized, sides multiples of ``stride``.
+
+        Returns:
+            Tokens and attentions.
+
+        Raises:
+            DataError: if a side is not a multiple of ``stride``.
+        """
+        tokens = self.embed(images)
+        attentions = []
+        for block in self.vit.blocks:
+            tokens, attention = run_block(block, tokens)
+            attentions.append(attention)
+        return ViTOutput(tokens, attentions)
+
+
+class Stem:
+    """How to make the CNN of a hybrid stem.
+
+    Args:
+        model_name: A timm model that offers ``features_only``.
+        out_index: Which of its feature levels becomes the token grid.
+        pretrained: True for timm's official weights, a path for a file of them.
+        args: Further arguments of ``timm.create_model``.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        *,
+        out_index: int = -1,
+        pretrained: bool | str = False,
+        args: dict | None = None,
+    ) -> None:
+        self.model_name, self.out_index = model_name, out_index
+        self.pretrained, self.args = pretrained, args or {}
+
+    def create(self, pretrained: bool | str) -> nn.Module:
+        """Build the CNN, with official weights if asked for."""
+        args = self.args | dict(features_only=True, out_indices=[self.out_index])
+        return _create_timm(self.model_name, pretrained, args)
+
+
+def _create_timm(name: str, pretrained: bool | str, args: dict) -> nn.Module:
+    if not timm.is_model(name):
+        raise ConfigError(f'timm has no model {name!r}; see timm.list_models()')
+    if not pretrained:
+        return timm.create_model(name, pretrained=False, **args)
+    if isinstance(pretrained, str):
+        args = args | dict(pretrained_cfg_overlay=dict(file=pretrained))
+    try:
+        return timm.create_model(name, pretrained=True, **args)
+    except Exception as error:  # every hub client raises its own kinds
+        source = 'the hub' if pretrained is True else pretrained
+        raise CheckpointError(
+            f'cannot load timm weights of {name!r} from {source} '
+            f'({type(error).__name__}: {error}); without a network, download them '
+            'elsewhere and set pretrained to the file'
+        ) from error
+
+
+def _pixels_per_token(vit: VisionTransformer) -> int:
+    embed = vit.patch_embed
+    rows, columns = (s // g for s, g in zip(embed.img_size, embed.grid_size))
+    if rows != columns:
+        raise ConfigError(f'AttentionViT needs square patches, got {rows}x{columns}')
+    return rows
