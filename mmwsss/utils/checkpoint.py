@@ -15,9 +15,7 @@ TRUSTED = [
     HistoryBuffer,
     np.ndarray,
     np.dtype,
-    np.core.multiarray._reconstruct
-    if np.__version__ < '2'
-    else np._core.multiarray._reconstruct,
+    np.ndarray.__reduce__(np.empty(0))[0],  # numpy moved it between versions
     *(type(np.dtype(kind)) for kind in ('float64', 'float32', 'int64', 'int32')),
 ]
 """What mmengine writes into a checkpoint besides tensors and plain containers."""

@@ -36,7 +36,7 @@ class CountedIndex(int):
         self.epoch = epoch
         return self
 
-    def __getnewargs__(self) -> tuple[int, int, int]:
+    def __getnewargs__(self) -> tuple[int, int, int]:  # type: ignore[override]
         return int(self), self.seed, self.epoch
 
 

@@ -112,7 +112,8 @@ class ResizeView(View):
         draw = torch.rand((), generator=draws.of_batch()).item()
         factor = low + (high - low) * draw
         source = images.shape[-2] // stride, images.shape[-1] // stride
-        target = tuple(max(1, round(side * factor)) for side in source)
+        rows, columns = (max(1, round(side * factor)) for side in source)
+        target = rows, columns
         if target == source:
             return images, same
         view = F.interpolate(
