@@ -53,6 +53,12 @@ def check_thresholds(thresholds: Tensor) -> None:
     Raises:
         ValueError: if the grid is anything else; below 0 an absent class, whose score
             is 0, would beat the background.
+
+    Example:
+        >>> check_thresholds(torch.tensor([0.5, 0.5]))
+        Traceback (most recent call last):
+        ...
+        ValueError: thresholds: expected ascending values in [0, 1], got [0.5, 0.5]
     """
     check_shape('thresholds', thresholds, ('T',))
     if thresholds.dtype != torch.float32:
