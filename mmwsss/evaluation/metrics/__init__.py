@@ -1,0 +1,5 @@
+"""Metrics, registered in ``mmwsss.registry.METRICS``."""
+
+from mmwsss.evaluation.metrics.seed_iou_metric import SeedIoUMetric
+
+__all__ = ['SeedIoUMetric']
