@@ -1,6 +1,8 @@
 """Files that appear complete or not at all.
 
 A file is written to a temporary name in its folder, flushed to the disk and renamed.
+The rename itself is not forced to the disk: a power cut may lose the last files, which
+are then missing, not torn.
 """
 
 from __future__ import annotations
@@ -71,7 +73,6 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and _concerns(error, path, temporary):
             raise write_error(path, error) from error
         raise
-    _sync_folder(path.parent)
 
 
 def atomic_write_bytes(path: str | Path, content: bytes) -> None:
@@ -85,6 +86,18 @@ def atomic_write_text(path: str | Path, content: str) -> None:
     atomic_write_bytes(path, content.encode('utf-8'))
 
 
+def remove_file(path: str | Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        ArtefactError: if it cannot be removed.
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def remove_temporaries(folder: str | Path) -> int:
     """Remove what killed writers left below ``folder``; return how many files.
 
@@ -93,7 +106,7 @@ def remove_temporaries(folder: str | Path) -> int:
     names = f'{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}'
     leftovers = [path for path in Path(folder).rglob(names) if path.is_file()]
     for path in leftovers:
-        path.unlink(missing_ok=True)
+        remove_file(path)
     return len(leftovers)
 
 
@@ -103,14 +116,3 @@ def _concerns(error: OSError, path: Path, temporary: Path) -> bool:
         return True
     named = Path(os.fsdecode(error.filename))
     return named in (temporary, path) or named in path.parents
-
-
-def _sync_folder(folder: Path) -> None:
-    # makes the rename last through a power cut; not every file system can do it,
-    # and the file itself is complete by now
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
