@@ -42,7 +42,7 @@ find_python() {
     base_of "$PYTHON"
     return
   fi
-  for candidate in python3 python3.11 python3.12 python3.10 python; do
+  for candidate in $VENV/bin/python python3 python3.11 python3.12 python3.10 python; do
     version=$(version_of "$candidate") || continue
     is_supported "$version" && base_of "$candidate" && return
   done
@@ -86,13 +86,26 @@ make_venv() {
   find_uv "$python"
 }
 
-install() {
-  local arguments=(-c requirements/constraints.txt torch torchvision -e '.[onedl,dev]')
+pip_install() {
   if ((${#UV[@]})); then
-    "${UV[@]}" pip install --quiet --python $VENV/bin/python "${arguments[@]}"
+    "${UV[@]}" pip install --quiet --python $VENV/bin/python "$@"
   else
-    $VENV/bin/python -m pip install --quiet "${arguments[@]}"
+    $VENV/bin/python -m pip install --quiet "$@"
   fi
+}
+
+# Most containers lack the display libraries that opencv-python loads. The headless
+# build replaces its files; its entry stays, because mmcv requires that name.
+replace_opencv_without_display() {
+  if $VENV/bin/python -c 'import cv2' 2>/dev/null; then return; fi
+  say 'opencv-python does not load here; replacing it by opencv-python-headless'
+  pip_install --no-deps \
+    "$(sed -n 's/^opencv-python==/opencv-python-headless==/p' requirements/constraints.txt)"
+}
+
+install() {
+  pip_install -c requirements/constraints.txt torch torchvision -e '.[onedl,dev]' &&
+    replace_opencv_without_display
 }
 
 main() {
@@ -103,21 +116,26 @@ main() {
     flock 9
     if is_current; then return; fi
   fi
-  local python version
+  local python version updating=
   python=$(find_python)
   version=$(version_of "$python")
   rm -f $STAMP
   if [[ -f $UNFINISHED || $(version_of $VENV/bin/python) != "$version" ]]; then
-    [[ -e $VENV ]] && say "replacing $VENV: unfinished, or not of Python $version"
+    [[ -e $VENV ]] && say "replacing $VENV, unfinished or not of Python $version"
     rm -rf $VENV
     find_uv "$python"
     make_venv "$python"
   else
+    updating=yes
     touch $UNFINISHED
     find_uv "$python"
   fi
   say "installing into $VENV (Python $version, ${UV[*]:-pip}); about 5 GB with torch"
-  install || fail 'the installation failed; the lines above say why. Run it again then.'
+  if ! install; then
+    # an update refused, for want of a network say, leaves a working environment
+    [[ -z $updating ]] || rm -f $UNFINISHED
+    fail 'the installation failed; the lines above say why. Run it again then.'
+  fi
   fingerprint >$STAMP.new
   mv $STAMP.new $STAMP
   rm -f $UNFINISHED

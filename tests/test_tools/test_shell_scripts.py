@@ -37,10 +37,15 @@ def sandbox(tmp_path):
         fakes / 'uv',
         f"""{log}
 if [[ $1 == venv ]]; then
-  mkdir -p .venv/bin && ln -s "{sys.executable}" .venv/bin/python
+  mkdir -p .venv/bin && cp "{fakes}/python_venv" .venv/bin/python
 elif [[ $1 == pip ]]; then
   exit "${{UV_STATUS:-0}}"
 fi""",
+    )
+    write_script(
+        fakes / 'python_venv',
+        '[[ $2 == "import cv2" ]] && exit "${CV2_STATUS:-0}"\n'
+        f'exec "{sys.executable}" "$@"',
     )
     write_script(fakes / 'python_note', f'printf "%s\\n" "$@" >"{note}"')
     write_script(
@@ -92,6 +97,14 @@ def test_setup_installs_once(sandbox):
     assert (second.returncode, second.calls, second.stderr) == (0, [], '')
 
 
+def test_setup_takes_headless_opencv_where_the_other_does_not_load(sandbox):
+    _, replacement = installs(sandbox('tools/setup_env.sh', CV2_STATUS='1'))
+    constraints = (ROOT / 'requirements/constraints.txt').read_text('utf-8')
+    requirement = replacement.split()[-1]
+    assert requirement.startswith('opencv-python-headless==')
+    assert requirement.replace('-headless', '') in constraints.splitlines()
+
+
 def test_setup_follows_changed_requirements(sandbox):
     sandbox('tools/setup_env.sh')
     with open(sandbox.root / 'requirements/runtime.txt', 'a') as file:
@@ -121,6 +134,15 @@ def test_interrupted_setup_starts_anew(sandbox):
     assert again.returncode == 0
     assert len(installs(again)) == 1
     assert not leftover.exists()
+
+
+def test_refused_update_keeps_the_environment(sandbox):
+    sandbox('tools/setup_env.sh')
+    (sandbox.root / 'requirements/runtime.txt').write_text('absent\n', 'utf-8')
+    assert sandbox('tools/setup_env.sh', UV_STATUS='1').returncode == 1
+    again = sandbox('tools/setup_env.sh')
+    assert again.returncode == 0
+    assert [call.split()[0] for call in again.calls if 'version' not in call] == ['pip']
 
 
 def test_broken_interpreter_is_replaced(sandbox):
