@@ -1,0 +1,191 @@
+"""Attention and its consistency against loops, and their gradients."""
+
+import math
+
+import pytest
+import torch
+
+from mmwsss.functional.attention import (
+    DISTANCES,
+    attend_with_head_mean,
+    attention_consistency,
+    attention_probabilities,
+)
+
+B, H, N, D, SCALE = 2, 3, 4, 5, 0.7
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def qkv():
+    return [random(B, H, N, D, seed=s).requires_grad_() for s in range(3)]
+
+
+def probabilities_by_loops(query, key, scale):
+    out = torch.zeros(*query.shape[:3], key.shape[2], dtype=torch.float64)
+    for b, h, i in torch.cartesian_prod(*map(torch.arange, query.shape[:3])).tolist():
+        scores = [
+            scale * sum(query[b, h, i, d].item() * row[d].item() for d in range(D))
+            for row in key[b, h]
+        ]
+        total = sum(math.exp(score) for score in scores)
+        for j, score in enumerate(scores):
+            out[b, h, i, j] = math.exp(score) / total
+    return out
+
+
+def test_probabilities_equal_loops_also_for_fewer_queries():
+    query, key = random(B, H, 2, D), random(B, H, N, D, seed=1)
+    got = attention_probabilities(query, key, scale=SCALE)
+    torch.testing.assert_close(
+        got, probabilities_by_loops(query, key, SCALE), rtol=1e-12, atol=0
+    )
+
+
+def test_output_and_head_mean_equal_loops(qkv):
+    output, mean = attend_with_head_mean(*qkv, scale=SCALE)
+    attention = probabilities_by_loops(qkv[0], qkv[1], SCALE)
+    want_output, want_mean = torch.zeros_like(output), torch.zeros_like(mean)
+    for b in range(B):
+        for i in range(N):
+            for j in range(N):
+                for h in range(H):
+                    want_mean[b, i, j] += attention[b, h, i, j] / H
+                    want_output[b, h, i] += attention[b, h, i, j] * qkv[2][b, h, j]
+    torch.testing.assert_close(output, want_output, rtol=0, atol=1e-12)
+    torch.testing.assert_close(mean, want_mean, rtol=0, atol=1e-12)
+
+
+def test_gradients_pass_gradcheck(qkv):
+    assert torch.autograd.gradcheck(
+        lambda *parts: attend_with_head_mean(*parts, scale=SCALE), qkv
+    )
+
+
+def test_gradients_equal_autograd_without_recomputation(qkv):
+    weights = random(B, H, N, D, seed=7), random(B, N, N, seed=8)
+
+    def plain(query, key, value):
+        attention = torch.softmax(SCALE * query @ key.mT, -1)
+        return attention @ value, attention.mean(1)
+
+    def gradients(function):
+        output, mean = function(*qkv)
+        return torch.autograd.grad(
+            (output * weights[0]).sum() + (mean * weights[1]).sum(), qkv
+        )
+
+    recomputed = gradients(lambda *parts: attend_with_head_mean(*parts, scale=SCALE))
+    for got, want in zip(recomputed, gradients(plain)):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
+
+
+def test_per_head_matrices_are_not_kept_for_the_backward_pass(qkv):
+    saved = []
+
+    def pack(tensor):
+        saved.append(tuple(tensor.shape))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        attend_with_head_mean(*qkv, scale=SCALE)
+    assert (B, H, N, N) not in saved
+
+
+def test_only_key_and_value_need_gradients(qkv):
+    query, key, value = qkv
+    frozen = query.detach()
+    output, mean = attend_with_head_mean(frozen, key, value, scale=SCALE)
+    loss = output.square().sum() + mean.square().sum()
+    got = torch.autograd.grad(loss, (key, value))
+    output, mean = attend_with_head_mean(query, key, value, scale=SCALE)
+    loss = output.square().sum() + mean.square().sum()
+    for one, two in zip(got, torch.autograd.grad(loss, (key, value))):
+        torch.testing.assert_close(one, two)
+
+
+def test_attention_of_other_shapes():
+    query = torch.zeros(B, H, N, D)
+    with pytest.raises(ValueError, match=r'query: expected shape \(B, H, N, D\)'):
+        attend_with_head_mean(query[0], query, query, scale=1.0)
+    with pytest.raises(ValueError, match='key: expected shape'):
+        attend_with_head_mean(query, query[:, :, 1:], query, scale=1.0)
+    with pytest.raises(ValueError, match='value: expected shape'):
+        attend_with_head_mean(query, query, query[..., 1:], scale=1.0)
+
+
+DISTANCE = {
+    'l1': lambda a, b: abs(a - b),
+    'l2': lambda a, b: (a - b) ** 2,
+    'smooth_l1': lambda a, b: (
+        0.5 * (a - b) ** 2 if abs(a - b) < 1 else abs(a - b) - 0.5
+    ),
+}
+
+
+def consistency_by_loops(first, second, distance):
+    sums, counts = [0.0, 0.0], [0, 0]
+    for one, two in zip(first, second):
+        for b in range(one.shape[0]):
+            for i in range(one.shape[1]):
+                for j in range(1, one.shape[1]):
+                    kind = 0 if i == 0 else 1
+                    pair = one[b, i, j].item(), two[b, i, j].item()
+                    sums[kind] += DISTANCE[distance](*pair)
+                    counts[kind] += 1
+    return [total / count for total, count in zip(sums, counts)]
+
+
+@pytest.fixture
+def blocks():
+    first = [3 * random(B, N, N, seed=s) for s in range(3)]
+    return first, [3 * random(B, N, N, seed=s + 10) for s in range(3)]
+
+
+def test_three_distances():
+    assert set(DISTANCES) == set(DISTANCE)
+
+
+@pytest.mark.parametrize('distance', DISTANCE)
+def test_consistency_equals_loops(blocks, distance):
+    got = attention_consistency(*blocks, distance=distance)
+    want = consistency_by_loops(*blocks, distance)
+    assert [loss.item() for loss in got] == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize('distance', DISTANCE)
+def test_gradients_of_consistency(blocks, distance):
+    tensors = [tensor.requires_grad_() for part in blocks for tensor in part]
+    assert torch.autograd.gradcheck(
+        lambda *t: attention_consistency(t[:3], t[3:], distance=distance), tensors
+    )
+
+
+def test_equal_attention_is_consistent(blocks):
+    losses = attention_consistency(blocks[0], blocks[0])
+    assert [loss.item() for loss in losses] == [0, 0]
+
+
+def test_the_column_of_the_class_token_does_not_count():
+    one, two = torch.zeros(2, 1, 3, 3)
+    two[:, :, 0] = 1.0
+    losses = attention_consistency([one], [two])
+    assert [loss.item() for loss in losses] == [0, 0]
+
+
+def test_consistency_refuses(blocks):
+    first, second = blocks
+    with pytest.raises(ValueError, match="distance: expected one of .*'l1'.* 'cosine'"):
+        attention_consistency(first, second, distance='cosine')
+    with pytest.raises(ValueError, match='blocks: got 3 of one view, 2 of two'):
+        attention_consistency(first, second[:2])
+    with pytest.raises(ValueError, match='blocks: got 0'):
+        attention_consistency([], [])
+    with pytest.raises(ValueError, match=r'first: expected shape \(B, N, N\)'):
+        attention_consistency([first[0][:, 1:]], [second[0]])
+    with pytest.raises(ValueError, match='second: expected shape'):
+        attention_consistency([first[0]], [second[0][:1]])
