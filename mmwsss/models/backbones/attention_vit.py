@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import timm
+import torch
 from mmengine.model import BaseModule
 from timm.layers import HybridEmbed
 from timm.models.vision_transformer import VisionTransformer
@@ -34,7 +35,8 @@ class AttentionViT(BaseModule):
 
     Nothing of a pass is kept in the module. The final norm and head are dropped, as
     logits are read from the class token before them (every parameter is used, which
-    distributed training needs).
+    distributed training needs; the layers of a stem behind its feature level are
+    frozen).
 
     Args:
         arch: Name of a timm ViT (``vit_base_r50_s16_384``, ``deit_small_patch16_224``)
@@ -46,12 +48,14 @@ class AttentionViT(BaseModule):
             optionally ``out_index`` (which of its feature levels), ``pretrained`` and
             ``args`` for ``timm.create_model``.
         pretrained: True fetches timm's official weights, a path reads them from a file
-            in timm's format. They are loaded by ``init_weights``, so testing and
-            resuming need no network.
+            in timm's format. They are loaded by ``init_weights``, so testing needs
+            no network.
         init_cfg: mmengine's initialization, for checkpoints of this module.
 
     Raises:
-        ConfigError: if the architecture is unknown or its attention cannot be read.
+        ConfigError: if the architecture is unknown, its attention cannot be read,
+            ``img_size`` is no multiple of the patch side, or official weights are
+            asked for an architecture that has no name.
     """
 
     def __init__(
@@ -64,11 +68,18 @@ class AttentionViT(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if pretrained and isinstance(arch, dict):
+            raise ConfigError(
+                'pretrained needs an arch with a name in timm; load weights of an arch '
+                "given by arguments with init_cfg=dict(type='Pretrained', ...)"
+            )
         self.arch, self.img_size = arch, img_size
         self.stem = Stem(**stem) if stem else None
         self.pretrained = pretrained
         self.vit = self._create(pretrained=False, stem_pretrained=False)
         check_blocks(self.vit)
+        if self.stem is not None:
+            _freeze_unreached(self.vit.patch_embed)
         self.stride = _pixels_per_token(self.vit)
         self.embed_dim = self.vit.embed_dim
         self.depth = len(self.vit.blocks)
@@ -91,7 +102,7 @@ class AttentionViT(BaseModule):
         return _create_timm(self.arch, pretrained, args)
 
     def init_weights(self) -> None:
-        """Load official weights if asked for, then what ``init_cfg`` says.
+        """Initialize as ``init_cfg`` says, then load official weights if asked for.
 
         Raises:
             CheckpointError: if the weights cannot be fetched or read.
@@ -179,11 +190,34 @@ class Stem:
         return _create_timm(self.model_name, pretrained, args)
 
 
+def _freeze_unreached(embed: HybridEmbed) -> None:
+    """Freeze what the stem's output does not depend on.
+
+    timm keeps the layers behind a feature level in some CNNs; unused parameters that
+    want a gradient stop distributed training.
+    """
+    was_training = embed.training
+    embed.eval()
+    image = torch.zeros(1, embed.in_chans, *embed.img_size)
+    parameters = list(embed.backbone.parameters())
+    with torch.enable_grad():
+        output = embed(image).sum()
+    gradients = torch.autograd.grad(output, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.requires_grad_(gradient is not None)
+    embed.train(was_training)
+
+
 def _create_timm(name: str, pretrained: bool | str, args: dict) -> nn.Module:
     if not timm.is_model(name):
         raise ConfigError(f'timm has no model {name!r}; see timm.list_models()')
     if not pretrained:
-        return timm.create_model(name, pretrained=False, **args)
+        try:
+            return timm.create_model(name, pretrained=False, **args)
+        except TypeError as error:
+            raise ConfigError(
+                f'timm model {name!r} cannot be built with {sorted(args)}: {error}'
+            ) from error
     if isinstance(pretrained, str):
         args = args | dict(pretrained_cfg_overlay=dict(file=pretrained))
     try:
@@ -199,7 +233,13 @@ def _create_timm(name: str, pretrained: bool | str, args: dict) -> nn.Module:
 
 def _pixels_per_token(vit: VisionTransformer) -> int:
     embed = vit.patch_embed
-    rows, columns = (s // g for s, g in zip(embed.img_size, embed.grid_size))
+    rows, columns = embed.feat_ratio(as_scalar=False)
     if rows != columns:
         raise ConfigError(f'AttentionViT needs square patches, got {rows}x{columns}')
+    height, width = embed.img_size
+    if height % rows or width % rows:
+        raise ConfigError(
+            f'img_size: expected multiples of the patch side {rows}, got '
+            f'{height}x{width}'
+        )
     return rows

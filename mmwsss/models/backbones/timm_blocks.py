@@ -14,9 +14,14 @@ def check_blocks(vit: VisionTransformer) -> None:
     """Check that the model is made of the parts whose attention can be read.
 
     Raises:
-        ConfigError: if a block is not timm's plain one, attention is gated or has
-            dropout, or the class token is not the only token beside the patches.
+        ConfigError: if it is no ``VisionTransformer``, a block is not timm's plain
+            one, attention is gated or has dropout, or the class token is not the only
+            token beside the patches.
     """
+    if not isinstance(vit, VisionTransformer):
+        raise ConfigError(
+            f"AttentionViT reads timm's VisionTransformer, not {type(vit).__name__}"
+        )
     if vit.num_prefix_tokens != 1 or vit.cls_token is None:
         raise ConfigError(
             'AttentionViT needs exactly one token beside the patches, the class '

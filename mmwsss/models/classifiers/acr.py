@@ -74,6 +74,7 @@ class ACRClassifier(WSSSClassifier):
             return dict(
                 loss_cls=self.classification_loss(self.logits(inputs), data_samples)
             )
+        self.backbone.grid(inputs)  # refuse odd sizes before a view cuts patches
         view, restore = self.view(
             inputs, stride=self.backbone.stride, draws=StepDraws.of(data_samples)
         )

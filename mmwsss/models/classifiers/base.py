@@ -155,6 +155,7 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
                 "model.tags='predicted'"
             )
         if self.tags != 'predicted' and given is not None:
+            self._check_range(given, sample)
             return given.to(score.device)
         return (score >= self.tag_threshold).nonzero().flatten()
 
@@ -216,12 +217,16 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
                 f'{describe(sample)}: an image without tags cannot train a classifier; '
                 'tag it or leave it out of the split'
             )
-        if int(tags.max()) >= self.num_classes:
+        self._check_range(tags, sample)
+        return F.one_hot(tags, self.num_classes).amax(0)
+
+    def _check_range(self, tags: Tensor, sample: WSSSDataSample) -> None:
+        unknown = [tag for tag in tags.tolist() if not 0 <= tag < self.num_classes]
+        if unknown:
             raise DataError(
-                f'{describe(sample)}: tag {int(tags.max())} of a model with '
+                f'{describe(sample)}: tag {unknown[0]} of a model with '
                 f"{self.num_classes} classes; set model.num_classes to the data set's"
             )
-        return F.one_hot(tags, self.num_classes).amax(0)
 
 
 def describe(sample: WSSSDataSample) -> str:
