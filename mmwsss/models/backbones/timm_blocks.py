@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from timm.layers import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
@@ -29,7 +31,7 @@ def check_blocks(vit: VisionTransformer) -> None:
             'models do not fit: choose e.g. deit_small_patch16_224)'
         )
     for index, block in enumerate(vit.blocks):
-        attention = getattr(block, 'attn', None)
+        attention: Any = getattr(block, 'attn', None)
         if type(block) is not Block or type(attention) is not Attention:
             raise ConfigError(
                 f'AttentionViT reads timm.Block with timm.Attention; block {index} is '
