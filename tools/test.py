@@ -31,7 +31,8 @@ def main() -> None:
     config = read_config(args)
     config.load_from = args.checkpoint
     runner = Runner.from_cfg(config)
-    check_fits(args.checkpoint, getattr(runner.model, 'module', runner.model))
+    model = getattr(runner.model, 'module', runner.model)
+    check_fits(args.checkpoint, model, whole=True)
     runner.test()
 
 

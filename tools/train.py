@@ -44,11 +44,14 @@ def main() -> None:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
     runner = Runner.from_cfg(config)
-    checkpoint = config.get('load_from')
-    if args.resume == 'auto':
+    checkpoint, resumes = config.get('load_from'), bool(config.get('resume'))
+    if resumes and not checkpoint:
         checkpoint = find_latest_checkpoint(config.work_dir)
     if checkpoint:
-        check_fits(checkpoint, getattr(runner.model, 'module', runner.model))
+        model = getattr(runner.model, 'module', runner.model)
+        check_fits(checkpoint, model, whole=resumes)
+        # The checkpoint has every weight: official ones need not be fetched again.
+        model.is_init = resumes
     runner.train()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -22,6 +23,12 @@ RUNNER_KEYS = frozenset(
     | {'model_wrapper_cfg', 'find_unused_parameters', 'randomness', 'compile'}
 )
 """Keys a command line may add to a config that does not state them."""
+
+ARGUMENT_KEYS = frozenset(
+    {'train_dataloader', 'val_dataloader', 'test_dataloader', 'randomness'}
+    | {'train_cfg', 'val_cfg', 'test_cfg'}
+)
+"""Keys whose values are arguments of a function, which refuses unknown names."""
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
@@ -65,37 +72,44 @@ def read_config(args: Namespace) -> Config:
 
 
 def check_options(config: Config, options: dict[str, object]) -> None:
-    """Check that each option overrides a setting, or adds one to what has a type.
+    """Check that each option overrides a setting, or adds an argument to a call.
 
     mmengine takes any key; a mistyped one would change nothing and say nothing.
-    (A new key beside a ``type`` goes to a constructor, which refuses unknown names.)
+    (New keys in what has a ``type``, at any depth, go to a constructor, which refuses
+    unknown names.)
 
     Raises:
         ConfigError: if an option names no setting; the message offers close names.
     """
     for option in options:
         node: object = config._cfg_dict
-        parts = option.split('.')
-        for depth, part in enumerate(parts):
-            if isinstance(node, (list, tuple)) and part.isdigit():
-                node = node[int(part)] if int(part) < len(node) else None
-                continue
-            if not isinstance(node, dict):
+        known: Collection[str] = RUNNER_KEYS
+        is_call = False
+        for part in option.split('.'):
+            if node is None or (isinstance(node, dict) and not node):
                 break
-            if part not in node:
-                _check_new_key(option, part, node, at_top=depth == 0)
-                break
-            node = node[part]
+            is_call = is_call or (isinstance(node, dict) and 'type' in node)
+            children = _children(node)
+            if part not in children:
+                if isinstance(node, dict) and (is_call or part in known):
+                    break
+                raise _no_such_key(option, part, children)
+            is_call = is_call or part in ARGUMENT_KEYS
+            node, known = children[part], ()
 
 
-def _check_new_key(option: str, part: str, node: dict, *, at_top: bool) -> None:
-    if part in RUNNER_KEYS if at_top else ('type' in node or not node):
-        return
-    close = difflib.get_close_matches(part, list(node), n=1)
+def _children(node: object) -> dict[str, object]:
+    if isinstance(node, (list, tuple)):
+        return {str(index): child for index, child in enumerate(node)}
+    return dict(node) if isinstance(node, dict) else {}
+
+
+def _no_such_key(option: str, part: str, children: dict[str, object]) -> ConfigError:
+    close = difflib.get_close_matches(part, list(children), n=1)
     hint = f'; did you mean {close[0]!r}?' if close else ''
-    raise ConfigError(
+    return ConfigError(
         f'--cfg-options {option}: the config has no {part!r} there{hint} '
-        f'(it has {", ".join(sorted(map(str, node)))})'
+        f'(it has {", ".join(sorted(map(str, children))) or "a plain value"})'
     )
 
 
@@ -132,9 +146,6 @@ def use_gloo(config: Config) -> None:
         )
     if not is_distributed():
         torch.distributed.init_process_group('gloo')
-    threads = torch.get_num_threads()
-    local_world_size = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    torch.set_num_threads(max(1, threads // local_world_size))
     config.model_wrapper_cfg = ConfigDict(
         type='MMDistributedDataParallel',
         device_ids=None,
@@ -155,20 +166,41 @@ def use_bf16(config: Config) -> None:
     config.optim_wrapper.type = 'mmwsss.Bf16OptimWrapper'
 
 
-def check_fits(checkpoint: str, model: torch.nn.Module) -> None:
+def check_fits(checkpoint: str, model: torch.nn.Module, *, whole: bool) -> None:
     """Check a checkpoint before the runner loads it.
 
+    Args:
+        checkpoint: File.
+        model: The model that it is for.
+        whole: Whether names and shapes of all weights must agree, as for testing and
+            resuming; otherwise one shared name will do.
+
     Raises:
-        CheckpointError: if it cannot be read safely or shares no weight with the model.
+        CheckpointError: if it cannot be read safely or belongs to another model.
     """
     state = read_checkpoint(checkpoint)
     state = state.get('state_dict', state)
-    own = model.state_dict()
-    if not own.keys() & {name.removeprefix('module.') for name in state}:
+    shapes = {str(k).removeprefix('module.'): _shape(v) for k, v in state.items()}
+    own = {name: _shape(weight) for name, weight in model.state_dict().items()}
+    kind = type(model).__name__
+    if not own.keys() & shapes.keys():
         raise CheckpointError(
-            f'{checkpoint} has none of the weights of {type(model).__name__}; it '
-            'belongs to another model'
+            f'{checkpoint} has none of the weights of {kind}; it belongs to another '
+            'model'
         )
+    names = sorted(own.keys() | shapes.keys())
+    differing = [name for name in names if own.get(name) != shapes.get(name)]
+    if whole and differing:
+        first = differing[0]
+        raise CheckpointError(
+            f'{checkpoint} does not fit {kind}: {first} is '
+            f'{shapes.get(first, "absent")} there and {own.get(first, "absent")} here '
+            f'({len(differing)} weights differ); use the config it was trained with'
+        )
+
+
+def _shape(weight: object) -> tuple[int, ...]:
+    return tuple(getattr(weight, 'shape', ()))
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -176,16 +208,21 @@ def run_tool(main: Callable[[], None]) -> None:
     try:
         main()
     except WSSSError as error:
-        _fail(type(error).__name__, error)
+        _fail(type(error).__name__, str(error))
     except TypeError as error:
         if 'unexpected keyword argument' not in str(error):
             raise
-        _fail('ConfigError', error)
+        _fail('ConfigError', str(error))
+    except KeyError as error:
+        # mmengine's registries say so of a mistyped type
+        if 'is not in the' not in str(error):
+            raise
+        _fail('ConfigError', str(error.args[0]))
 
 
-def _fail(kind: str, error: Exception) -> None:
-    # Errors of data loading workers arrive as a whole traceback; its last line counts.
-    line = str(error).strip().split('\n')[-1]
-    line = line.removeprefix('mmwsss.utils.errors.').removeprefix(f'{kind}: ')
-    print(f'{kind}: {line}', file=sys.stderr)
+def _fail(kind: str, message: str) -> None:
+    # Errors of data loading workers arrive as a whole traceback, their own text last.
+    if 'Original Traceback' in message:
+        message = re.split(r'^[\w.]+: ', message, flags=re.MULTILINE)[-1]
+    print(f'{kind}: {" ".join(message.split())}', file=sys.stderr)
     sys.exit(1)

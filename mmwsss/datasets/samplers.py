@@ -14,8 +14,8 @@ from mmwsss.utils.randomness import CountedIndex
 class CountedSampler(DefaultSampler):
     """mmengine's ``DefaultSampler`` whose indices key the draws of their sample.
 
-    Constructor as there. ``ResumableEpochLoop`` sets the seed of a resumed run and
-    skips what an interrupted epoch has done.
+    Constructor as there. ``CountedRandomnessHook`` sets the seed of a resumed run,
+    ``ResumableEpochLoop`` skips what an interrupted epoch has done.
     """
 
     skipped = 0

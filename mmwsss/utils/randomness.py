@@ -10,11 +10,28 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import numpy as np
 import torch
 from mmengine.logging import MessageHub
 from mmengine.structures import BaseDataElement
+
+NUMPY_SEEDS = 2**32
+"""``numpy.random.seed`` takes less than this."""
+
+
+class Use(IntEnum):
+    """What a draw is for; first part of its key, so that no two uses share numbers."""
+
+    SAMPLE = 1
+    """Augmentation of a sample: (seed, epoch, index)."""
+    STEP = 2
+    """Third-party layers in an iteration: (seed, iteration, process)."""
+    BATCH = 3
+    """Draws once a batch: (seed, iteration, stream)."""
+    IMAGE = 4
+    """Draws for an image of a batch: (seed, iteration, stream, index)."""
 
 
 class CountedIndex(int):
@@ -43,6 +60,9 @@ class CountedIndex(int):
 def counted_seed(*key: int) -> int:
     """Mix a key of integers >= 0 into one seed of 63 bits.
 
+    Zeros at the end of a key do not count: keys of different lengths must differ
+    before (see ``Use``).
+
     Raises:
         ValueError: if a part of the key is negative.
 
@@ -58,16 +78,24 @@ def counted_generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(counted_seed(*key))
 
 
-def seed_global_generators(*key: int) -> None:
-    """Seed Python's, NumPy's and torch's global generators from ``key``."""
+def seed_global_generators(*key: int, devices: bool = True) -> None:
+    """Seed Python's, NumPy's and torch's global generators from ``key``.
+
+    Args:
+        key: As of ``counted_seed``.
+        devices: Whether those of GPUs too; data pipelines leave them to the model.
+    """
     seed = counted_seed(*key)
     random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    np.random.seed(seed % NUMPY_SEEDS)
+    if devices:
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def training_step() -> tuple[int, int]:
-    """Return the (seed, iteration) of the running training, (0, 0) outside one.
+    """Return the (seed, iteration) of the running training, (0, 0) before any.
 
     Both come from mmengine's message hub, where the runner keeps them, so that a
     model can key its draws without a reference to the runner.
@@ -103,9 +131,9 @@ class StepDraws:
 
     def of_batch(self) -> torch.Generator:
         """Return the generator of what is drawn once a batch."""
-        return counted_generator(self.seed, self.iteration, self.stream)
+        return counted_generator(Use.BATCH, self.seed, self.iteration, self.stream)
 
     def of_images(self) -> list[torch.Generator]:
         """Return one generator an image."""
-        key = (self.seed, self.iteration, self.stream)
+        key = (Use.IMAGE, self.seed, self.iteration, self.stream)
         return [counted_generator(*key, sample) for sample in self.samples]

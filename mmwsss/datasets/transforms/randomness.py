@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
-import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 
 from mmwsss.registry import TRANSFORMS
 from mmwsss.utils.errors import ConfigError
-from mmwsss.utils.randomness import CountedIndex, counted_seed
-
-NUMPY_SEEDS = 2**32
+from mmwsss.utils.randomness import CountedIndex, Use, seed_global_generators
 
 
 @TRANSFORMS.register_module()
@@ -35,8 +29,6 @@ class CountedRandomness(BaseTransform):
                 'CountedRandomness got a plain index; set '
                 "train_dataloader.sampler=dict(type='CountedSampler')"
             )
-        seed = counted_seed(index.seed, index.epoch, int(index))
-        random.seed(seed)
-        np.random.seed(seed % NUMPY_SEEDS)
-        torch.default_generator.manual_seed(seed)
+        key = Use.SAMPLE, index.seed, index.epoch, int(index)
+        seed_global_generators(*key, devices=False)
         return results

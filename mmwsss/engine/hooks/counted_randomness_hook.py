@@ -6,7 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmwsss.registry import HOOKS
-from mmwsss.utils.randomness import seed_global_generators
+from mmwsss.utils.errors import ConfigError
+from mmwsss.utils.randomness import Use, seed_global_generators
 
 
 @HOOKS.register_module()
@@ -19,11 +20,26 @@ class CountedRandomnessHook(Hook):
 
     priority = 'VERY_HIGH'
 
+    def before_train(self, runner: Runner) -> None:
+        """Give the sampler the run's seed; a resumed run has its checkpoint's.
+
+        Raises:
+            ConfigError: if the processes have seeds of their own.
+        """
+        if runner.cfg.get('randomness', {}).get('diff_rank_seed'):
+            raise ConfigError(
+                'randomness.diff_rank_seed would give each process another order of '
+                'samples; take it off: draws differ between processes without it'
+            )
+        sampler = runner.train_dataloader.sampler
+        if hasattr(sampler, 'seed'):
+            sampler.seed = runner.seed
+
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
         """Seed the global generators."""
-        seed_global_generators(runner.seed, runner.iter, runner.rank)
+        seed_global_generators(Use.STEP, runner.seed, runner.iter, runner.rank)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write down how many samples of the epoch are done."""

@@ -36,6 +36,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         Raises:
             ConfigError: if the samples are no whole number of iterations.
         """
+        if samples >= len(self.dataloader.dataset):
+            samples = len(self.dataloader) * self.batch_samples
         if samples % self.batch_samples:
             raise ConfigError(
                 f'cannot resume after {samples} samples of an epoch with '
@@ -50,15 +52,15 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         iterations = self._resumed_samples // self.batch_samples
         self._resumed_samples = 0
         self._epoch_first_iter = self._iter - iterations
-        sampler = self._counted_sampler()
-        sampler.seed = self.runner.seed
-        sampler.skip(iterations * self.dataloader.batch_size)
+        self._counted_sampler().skip(iterations * self.dataloader.batch_size)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         for index, data_batch in enumerate(self.dataloader, start=iterations):
             self.run_iter(index, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+        # Checkpoints written after validation belong to the next epoch.
+        self._epoch_first_iter = self._iter
 
     def _counted_sampler(self):  # noqa: ANN202 (its module imports data sets)
         sampler = self.dataloader.sampler
