@@ -37,7 +37,8 @@ def check_blocks(vit: VisionTransformer) -> None:
                 f'AttentionViT reads timm.Block with timm.Attention; block {index} is '
                 f'{type(block).__name__} with {type(attention).__name__}'
             )
-        if attention.gate is not None or attention.attn_drop.p:
+        # only newer timm has gates
+        if getattr(attention, 'gate', None) is not None or attention.attn_drop.p:
             raise ConfigError(
                 f'AttentionViT: block {index} has gated attention or attention '
                 'dropout; set gated=False and attn_drop_rate=0'
