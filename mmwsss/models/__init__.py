@@ -1,5 +1,5 @@
 """Models; importing the package registers all of them."""
 
-from mmwsss.models import backbones, classifiers, losses, views
+from mmwsss.models import backbones, classifiers, decode_heads, losses, views
 
-__all__ = ['backbones', 'classifiers', 'losses', 'views']
+__all__ = ['backbones', 'classifiers', 'decode_heads', 'losses', 'views']
