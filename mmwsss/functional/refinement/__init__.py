@@ -1,0 +1,1 @@
+"""Refinement of localization maps by the image."""

@@ -1,0 +1,65 @@
+"""What all refiners share: their interface and the record of their settings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmwsss.functional.checks import check_shape
+
+IGNORED_LABEL = 255
+"""Label of undecided pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refiner(ABC):
+    """Turns the maps of an image into its pseudo label.
+
+    A subclass is a frozen dataclass as well: its fields are its settings, which the
+    labels' manifest states and which tell labels of different settings apart.
+
+    Attributes:
+        extra_supervision: What it uses besides image tags, e.g. ``'saliency'``.
+    """
+
+    extra_supervision: ClassVar[str | None] = None
+
+    def __call__(
+        self, maps: Tensor, image: NDArray[np.uint8], tags: Sequence[int]
+    ) -> NDArray[np.uint8]:
+        """Return the pseudo label of an image.
+
+        Args:
+            maps: (k, H, W) float32 in [0, 1] at the image's size, one a tag.
+            image: (H, W, 3) RGB.
+            tags: k foreground class indices, ascending, 0 = first after background.
+
+        Returns:
+            (H, W), 0 = background, class + 1, or 255 where undecided.
+
+        Raises:
+            ValueError: if the parts do not fit one another.
+        """
+        check_shape('maps', maps, (len(tags), 'H', 'W'))
+        expected = (*maps.shape[1:], 3)
+        if image.shape != expected or image.dtype != np.uint8:
+            raise ValueError(
+                f'image: expected {expected} uint8, got {image.shape} {image.dtype}'
+            )
+        return self.refine(maps, image, tags).cpu().numpy().astype(np.uint8)
+
+    @abstractmethod
+    def refine(
+        self, maps: Tensor, image: NDArray[np.uint8], tags: Sequence[int]
+    ) -> Tensor:
+        """Return the label (H, W), integer; arguments as those of a call."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the type's name and all settings, defaults included."""
+        return dict(type=type(self).__name__, **asdict(self))
