@@ -25,6 +25,12 @@ test_pipeline = [
     dict(type='TagsFromMask'),
     dict(type='PackWSSSInputs'),
 ]
+seed_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=crop_size, keep_ratio=False),
+    dict(type='PackWSSSInputs'),
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+seed_dataloader = dict(dataset=dict(pipeline=seed_pipeline))

@@ -1,7 +1,8 @@
 # PASCAL VOC 2012, image tags, ACR's augmentation, 384x384.
 # Training: the 10,582 images with a tag list. Seeds are measured (test) on the 1,464
-# images of `train` with their tags given; validation is on `val`.
-# Another place: --cfg-options {train,val,test}_dataloader.dataset.data_root=DIR
+# images of `train` with their tags given; validation is on `val`. Seeds and pseudo
+# labels are made for the training images, from their tags, without masks.
+# Another place: --cfg-options {train,val,test,seed}_dataloader.dataset.data_root=DIR
 dataset_type = 'VOCTagDataset'
 data_root = 'data/VOCdevkit/VOC2012'
 crop_size = (384, 384)
@@ -30,6 +31,11 @@ test_pipeline = [
     dict(type='Resize', scale=crop_size, keep_ratio=False),
     dict(type='LoadMask'),
     dict(type='TagsFromMask'),
+    dict(type='PackWSSSInputs'),
+]
+seed_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=crop_size, keep_ratio=False),
     dict(type='PackWSSSInputs'),
 ]
 
@@ -75,13 +81,27 @@ test_dataloader = dict(
         test_mode=True,
     ),
 )
+# tools/generate_pseudo_labels.py chooses what each process reads.
+seed_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='ImageSets/Segmentation/train_aug.txt',
+        tag_file='ImageSets/Segmentation/train_aug_tags.txt',
+        data_prefix=image_prefix,
+        pipeline=seed_pipeline,
+        test_mode=True,
+    ),
+)
 
 # mmpretrain's multi-label figures are in percent.
 val_evaluator = [
-    dict(type='SeedIoUMetric'),
+    dict(type='SeedIoUMetric', split='VOC 2012 val'),
     dict(type='mmpretrain.AveragePrecision'),
     dict(type='mmpretrain.AveragePrecision', average=None),
     dict(type='mmpretrain.MultiLabelMetric', thr=0.5),
     dict(type='mmpretrain.MultiLabelMetric', thr=0.5, average=None),
 ]
-test_evaluator = [dict(type='SeedIoUMetric')]
+test_evaluator = [dict(type='SeedIoUMetric', split='VOC 2012 train')]

@@ -1,0 +1,168 @@
+"""Pseudo labels: from seeds and images to palette PNG and their manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list, is_main_process
+from numpy.typing import NDArray
+
+from mmwsss.apis.seeds import TaggedImages
+from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
+from mmwsss.datasets.transforms import LoadImage
+from mmwsss.functional.localization import maps_to_image
+from mmwsss.refiners import Refiner, build_refiner
+from mmwsss.structures.seed_record import SeedRecord
+from mmwsss.utils.artefact_store import ArtefactStore
+from mmwsss.utils.atomic import atomic_write_text, remove_file
+from mmwsss.utils.digests import digest_json
+from mmwsss.utils.errors import DataError
+from mmwsss.utils.label_codec import COLOURS, IGNORED_LABEL, LabelCodec
+
+MANIFEST = 'labels.json'
+LABELS = 'labels'
+DEFAULT_REFINER = 'pamr'
+
+
+def choose_refiner(
+    config: Config,
+    *,
+    name: str | None = None,
+    background_threshold: float | None = None,
+) -> Refiner:
+    """Build the refiner of a config or of a command line.
+
+    Args:
+        config: With ``refiner = dict(type=...)``, or without.
+        name: Another refiner; the config's settings hold if it is the same one.
+        background_threshold: In place of the refiner's own.
+
+    Raises:
+        ConfigError: if there is no such refiner or a setting is not usable.
+    """
+    settings = dict(config.get('refiner') or dict(type=DEFAULT_REFINER))
+    if name and type(build_refiner(name)) is not type(build_refiner(settings)):
+        settings = dict(type=name)
+    if background_threshold is not None:
+        settings['background_threshold'] = background_threshold
+    return build_refiner(settings)
+
+
+def generate_labels(
+    seeds: ArtefactStore[SeedRecord],
+    images: TaggedImages,
+    refiner: Refiner,
+    out: str | Path,
+) -> dict[str, Any]:
+    """Label all images by their seeds.
+
+    Sound labels of an earlier run stay. ``out/labels.json`` exists when all labels do.
+
+    Args:
+        seeds: The finished store of these images.
+        images: Of ``load_tagged_images``.
+        refiner: From maps to labels.
+        out: Folder of ``labels/<id>.png`` and ``labels.json``.
+
+    Returns:
+        The content of ``labels.json``.
+
+    Raises:
+        ArtefactError: if the folder holds labels of other seeds or of another refiner,
+            or cannot be written.
+        DataError: if an image is unreadable or not the one that was localized.
+    """
+    out, codec = Path(out), LabelCodec(images.palette)
+    identity = dict(
+        seeds=seeds.digest(),
+        refiner=digest_json(refiner.settings()),
+        classes=digest_json([images.classes, images.palette]),
+    )
+    store = ArtefactStore.create(out / LABELS, codec, identity)
+    pending = share_of_pending(store, images.ids)
+    if pending:
+        remove_file(out / MANIFEST)
+    paths = dict(zip(images.ids, images.paths))
+    for name in with_progress(pending, 'Labels', total=len(pending)):
+        store.write(name, label_image(seeds.read(name), paths[name], refiner))
+    finish_store(store, images.ids)
+    shared: list[dict[str, Any]] = [{}]
+    if is_main_process():
+        shared = [label_manifest(store, images, refiner, seeds=identity['seeds'])]
+        write_if_new(out / MANIFEST, shared[0])
+    broadcast_object_list(shared)
+    return shared[0]
+
+
+def label_image(record: SeedRecord, path: str, refiner: Refiner) -> NDArray[np.uint8]:
+    """Return the label (H, W) of an image file by its seed record.
+
+    Raises:
+        DataError: if the image is unreadable or of another size than when it was
+            localized.
+    """
+    image = np.ascontiguousarray(LoadImage()(dict(img_path=path))['img'][..., ::-1])
+    (height, width), (rows, columns) = image.shape[:2], record.ori_shape
+    if (height, width) != (rows, columns):
+        raise DataError(
+            f'{path} is {width}x{height} (width x height), its seeds are of an image '
+            f'of {columns}x{rows}: restore the image, or make the seeds again in '
+            'another folder'
+        )
+    maps = maps_to_image(record.tensor().to(get_device()), **record.geometry())
+    return refiner(maps, image, record.classes)
+
+
+def label_manifest(
+    store: ArtefactStore[NDArray[np.uint8]],
+    images: TaggedImages,
+    refiner: Refiner,
+    *,
+    seeds: str,
+) -> dict[str, Any]:
+    """Count the labels' pixels and note what they are made from.
+
+    Args:
+        store: The finished store of labels.
+        images: The images labelled.
+        refiner: What labelled them.
+        seeds: Digest of the store of their seeds.
+    """
+    pixels = np.zeros(COLOURS, np.int64)
+    checksums = {}
+    for name in images.ids:
+        pixels += np.bincount(store.read(name).ravel(), minlength=COLOURS)
+        content = store.path(name).read_bytes()
+        checksums[name] = hashlib.sha256(content).hexdigest()
+    return dict(
+        classes=list(images.classes),
+        num_images=len(images.ids),
+        pixels_per_class=_by_class(images.classes, pixels),
+        ignored_pixels=int(pixels[IGNORED_LABEL]),
+        images=checksums,
+        refiner=refiner.settings(),
+        seeds=seeds,
+        extra_supervision=refiner.extra_supervision,
+    )
+
+
+def _by_class(classes: Sequence[str], pixels: NDArray[np.int64]) -> dict[str, int]:
+    return {name: int(count) for name, count in zip(classes, pixels)}
+
+
+def write_if_new(path: Path, value: dict[str, Any]) -> None:
+    """Write a file of JSON, sorted; leave one with the same content alone.
+
+    Raises:
+        ArtefactError: if it cannot be written.
+    """
+    text = json.dumps(value, indent=1, sort_keys=True) + '\n'
+    if not path.is_file() or path.read_bytes() != text.encode():
+        atomic_write_text(path, text)

@@ -1,0 +1,184 @@
+"""Seeds: localization maps of a split's tagged images, stored by image.
+
+Only images and tags are read. Any number of processes gives the same bytes, given
+the same number of threads a process (``OMP_NUM_THREADS``), as convolutions round
+differently with another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmwsss.apis.launch import check_fits
+from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
+from mmwsss.datasets import foreground_classes
+from mmwsss.models.classifiers.base import WSSSClassifier
+from mmwsss.registry import DATASETS, MODELS
+from mmwsss.structures.seed_record import SeedCodec, SeedRecord, seed_identity
+from mmwsss.utils.artefact_store import ArtefactStore
+from mmwsss.utils.checkpoint import read_checkpoint
+from mmwsss.utils.digests import digest_json
+from mmwsss.utils.errors import ConfigError
+
+LOADER = 'seed_dataloader'
+
+
+@dataclass(frozen=True)
+class TaggedImages:
+    """The images that seeds and labels are made of.
+
+    Args:
+        dataset: A ``TagDataset`` or a data set derived from it.
+        ids: Image ids in the data set's order.
+        paths: Files of the images.
+        tags: Foreground class indices of each image; None without a tag list.
+    """
+
+    dataset: BaseDataset
+    ids: list[str]
+    paths: list[str]
+    tags: list[list[int] | None]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, the background first."""
+        return tuple(self.dataset.metainfo['classes'])
+
+    @property
+    def palette(self) -> list[Sequence[int]]:
+        """Colour of each class."""
+        return list(self.dataset.metainfo['palette'])
+
+
+def load_tagged_images(config: Config) -> TaggedImages:
+    """Build the data set of ``seed_dataloader`` and read its list.
+
+    Raises:
+        ConfigError: if the config has none, or one with masks, without tags that the
+            model asks for, or of another class count than the model.
+        DataError: if the data set cannot be read.
+    """
+    init_default_scope(config.get('default_scope') or 'mmwsss')
+    if LOADER not in config:
+        raise ConfigError(
+            f'the config has no {LOADER}; add one that reads images and tags, like '
+            'that of configs/_base_/datasets/voc_384.py'
+        )
+    if 'seg_map_path' in config[LOADER].dataset.get('data_prefix', {}):
+        raise ConfigError(
+            f'seeds are made without masks: take seg_map_path off {LOADER}.dataset'
+        )
+    dataset = DATASETS.build(config[LOADER].dataset)
+    records = [dataset.get_data_info(index) for index in range(len(dataset))]
+    paths = [record['img_path'] for record in records]
+    tags = [record.get('gt_label') for record in records]
+    _check_dataset(config, foreground_classes(dataset.metainfo), tags)
+    return TaggedImages(dataset, [dataset.image_id(p) for p in paths], paths, tags)
+
+
+def _check_dataset(
+    config: Config, classes: Sequence[str], tags: Sequence[list[int] | None]
+) -> None:
+    if None in tags and config.model.get('tags') != 'predicted':
+        raise ConfigError(
+            f'the images have no tags: set {LOADER}.dataset.tag_file, or let the '
+            "classifier find them with model.tags='predicted'"
+        )
+    if config.model.num_classes != len(classes):
+        raise ConfigError(
+            f'the model has {config.model.num_classes} classes, the data set '
+            f"{len(classes)}: set model.num_classes to the data set's"
+        )
+
+
+def load_classifier(config: Config, checkpoint: str) -> WSSSClassifier:
+    """Build a config's classifier with a checkpoint's weights, ready to predict.
+
+    Raises:
+        CheckpointError: if the checkpoint is unreadable or of another model.
+    """
+    init_default_scope(config.get('default_scope') or 'mmwsss')
+    model = MODELS.build(config.model)
+    check_fits(checkpoint, model, whole=True)
+    state = read_checkpoint(checkpoint)
+    state = state.get('state_dict', state)
+    model.load_state_dict({k.removeprefix('module.'): v for k, v in state.items()})
+    return model.to(get_device()).eval()
+
+
+def open_seed_store(
+    config: Config, model: WSSSClassifier, images: TaggedImages, folder: str | Path
+) -> ArtefactStore[SeedRecord]:
+    """Start the store of a config's seeds, or go on with it.
+
+    Raises:
+        ArtefactError: if the folder holds seeds of another model, checkpoint, data
+            set or tag list.
+    """
+    loader = config[LOADER]
+    settings = dict(
+        model=config.model,
+        pipeline=loader.dataset.pipeline,
+        batch_size=loader.get('batch_size', 1),
+    )
+    identity = seed_identity(
+        config=settings,
+        weights=model.state_dict(),
+        classes=images.classes,
+        image_ids=images.ids,
+    )
+    identity['tags'] = digest_json(images.tags)
+    return ArtefactStore.create(folder, SeedCodec(), identity)
+
+
+def generate_seeds(
+    config: Config, checkpoint: str, images: TaggedImages, folder: str | Path
+) -> ArtefactStore[SeedRecord]:
+    """Localize the tags of all images with a trained classifier.
+
+    Complete and sound records of an earlier run stay, their images are not read.
+
+    Args:
+        config: Config of the classifier with a ``seed_dataloader``.
+        checkpoint: The classifier's weights.
+        images: Of ``load_tagged_images`` for the same config.
+        folder: Where the records go.
+
+    Returns:
+        The finished store.
+
+    Raises:
+        WSSSError: if something is missing, does not fit or cannot be written.
+    """
+    model = load_classifier(config, checkpoint)
+    store = open_seed_store(config, model, images, folder)
+    pending = share_of_pending(store, images.ids)
+    names = iter(pending)
+    if pending:
+        loader = _loader_of(config, images, pending)
+        for batch in with_progress(loader, 'Seeds', total=len(loader)):
+            with torch.no_grad():
+                samples = model.test_step(batch)
+            for sample in samples:
+                store.write(next(names), SeedRecord.from_sample(sample))
+    finish_store(store, images.ids)
+    return store
+
+
+def _loader_of(config: Config, images: TaggedImages, ids: list[str]) -> DataLoader:
+    """Return a loader of just these images, in this order."""
+    index = {name: number for number, name in enumerate(images.ids)}
+    settings: dict[str, Any] = {'batch_size': 1, **config[LOADER]}
+    settings.update(dataset=images.dataset, sampler=[index[name] for name in ids])
+    return Runner.build_dataloader(settings)

@@ -1,0 +1,67 @@
+"""Make pseudo labels: seeds of a trained classifier, refined to label maps.
+
+python tools/generate_pseudo_labels.py configs/acr/vit_hybrid_voc.py \\
+    work_dirs/acr/epoch_15.pth --out work_dirs/acr/pseudo
+Writes OUT/seeds, OUT/labels/<id>.png and OUT/labels.json. Stopped, it goes on where
+it was. Several processes: tools/dist_pseudo_labels.sh.
+"""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import init_dist, is_distributed, is_main_process
+
+from mmwsss.apis.launch import add_common_arguments, read_config, run_tool
+from mmwsss.apis.pseudo_labels import choose_refiner, generate_labels
+from mmwsss.apis.seeds import generate_seeds, load_tagged_images
+
+
+def parse_arguments() -> Namespace:
+    """Read the command line."""
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint of the classifier')
+    parser.add_argument(
+        '--out', dest='work_dir', required=True, help='folder of seeds and labels'
+    )
+    parser.add_argument('--refiner', help="in place of the config's, e.g. threshold")
+    parser.add_argument(
+        '--background-threshold',
+        type=float,
+        help="score of the background in [0, 1], in place of the refiner's",
+    )
+    return parser.parse_args()
+
+
+def join_processes(config: Config) -> None:
+    """Join the other processes, if there are any and it is not done yet."""
+    if config.launcher != 'none' and not is_distributed():
+        init_dist(config.launcher, **config.env_cfg.dist_cfg)
+
+
+def main() -> None:
+    """Make seeds, then labels."""
+    args = parse_arguments()
+    config = read_config(args)
+    refiner = choose_refiner(
+        config, name=args.refiner, background_threshold=args.background_threshold
+    )
+    join_processes(config)
+    out = Path(config.work_dir)
+    images = load_tagged_images(config)
+    seeds = generate_seeds(config, args.checkpoint, images, out / 'seeds')
+    manifest = generate_labels(seeds, images, refiner, out)
+    if is_main_process():
+        pixels = sum(manifest['pixels_per_class'].values())
+        undecided = manifest['ignored_pixels'] / (pixels + manifest['ignored_pixels'])
+        print(
+            f'{out / "labels"}: {manifest["num_images"]} labels by '
+            f'{manifest["refiner"]["type"]}, {undecided:.1%} of pixels undecided'
+        )
+
+
+if __name__ == '__main__':
+    run_tool(main)
