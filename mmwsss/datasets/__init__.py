@@ -2,6 +2,7 @@
 
 from mmwsss.datasets import samplers as samplers
 from mmwsss.datasets import transforms as transforms
+from mmwsss.datasets.pseudo_label import PseudoLabelDataset, VOCPseudoLabelDataset
 from mmwsss.datasets.tag_dataset import TagDataset
 from mmwsss.datasets.tag_list import (
     foreground_classes,
@@ -11,7 +12,9 @@ from mmwsss.datasets.tag_list import (
 from mmwsss.datasets.voc import VOCTagDataset
 
 __all__ = [
+    'PseudoLabelDataset',
     'TagDataset',
+    'VOCPseudoLabelDataset',
     'VOCTagDataset',
     'foreground_classes',
     'read_tag_list',
