@@ -3,6 +3,7 @@
 from mmwsss.datasets import samplers as samplers
 from mmwsss.datasets import transforms as transforms
 from mmwsss.datasets.pseudo_label import PseudoLabelDataset, VOCPseudoLabelDataset
+from mmwsss.datasets.synthetic_tags import SyntheticTagDataset
 from mmwsss.datasets.tag_dataset import TagDataset
 from mmwsss.datasets.tag_list import (
     foreground_classes,
@@ -13,6 +14,7 @@ from mmwsss.datasets.voc import VOCTagDataset
 
 __all__ = [
     'PseudoLabelDataset',
+    'SyntheticTagDataset',
     'TagDataset',
     'VOCPseudoLabelDataset',
     'VOCTagDataset',

@@ -1,5 +1,5 @@
 """Metrics and the writers of their figures."""
 
-from mmwsss.evaluation.metrics import SeedIoUMetric
+from mmwsss.evaluation.metrics import ClassIoUMetric, SeedIoUMetric
 
-__all__ = ['SeedIoUMetric']
+__all__ = ['ClassIoUMetric', 'SeedIoUMetric']

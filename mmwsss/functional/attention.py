@@ -118,3 +118,60 @@ def attention_consistency(
         activation = activation + measure(one[:, 0, 1:], two[:, 0, 1:])
         affinity = affinity + measure(one[:, 1:, 1:], two[:, 1:, 1:])
     return activation / len(first), affinity / len(first)
+
+
+def feature_affinity(features: Tensor, *, temperature: float) -> Tensor:
+    r"""Similarity of patches as attention: :math:`\mathrm{softmax}_j(\cos_{ij}/\tau)`.
+
+    Args:
+        features: (B, n, D), any scale.
+        temperature: :math:`\tau > 0`; the smaller, the fewer patches count.
+
+    Returns:
+        (B, n, n), rows sum to 1.
+
+    Raises:
+        ValueError: if ``features`` has not three axes.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[[1.0, 0.0], [2.0, 0.0]]])
+        >>> feature_affinity(features, temperature=0.1)
+        tensor([[[0.5000, 0.5000],
+                 [0.5000, 0.5000]]])
+    """
+    check_shape('features', features, ('B', 'n', 'D'))
+    unit = F.normalize(features, dim=-1)
+    return (unit @ unit.transpose(1, 2) / temperature).softmax(-1)
+
+
+def attention_divergence(target: Tensor, attentions: Sequence[Tensor]) -> Tensor:
+    r"""Divergence of patch attention from a target, mean over blocks, images and rows.
+
+    :math:`\mathrm{KL}(T_i \,\|\, \hat A_{t,i})` with :math:`\hat A_t` the
+    patch-to-patch part of block t's attention, rows normalized to sum 1.
+
+    Args:
+        target: (B, n, n), rows sum to 1.
+        attentions: One (B, 1 + n, 1 + n) a block, class token at index 0, values > 0.
+
+    Returns:
+        Scalar >= 0.
+
+    Raises:
+        ValueError: if the shapes disagree.
+
+    Example:
+        >>> import torch
+        >>> target = torch.eye(2)[None]
+        >>> attention_divergence(target, [torch.full((1, 3, 3), 1 / 3)])
+        tensor(0.6931)
+    """
+    total = target.new_zeros(())
+    for attention in attentions:
+        tokens = target.shape[1] + 1
+        check_shape('attention', attention, (len(target), tokens, tokens))
+        patches = attention[:, 1:, 1:]
+        log_rows = (patches / patches.sum(-1, keepdim=True)).log()
+        total = total + F.kl_div(log_rows, target, reduction='none').sum(-1).mean()
+    return total / len(attentions)

@@ -63,4 +63,4 @@ test_dataloader = dict(
         test_mode=True,
     ),
 )
-test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = dict(type='mmwsss.ClassIoUMetric')

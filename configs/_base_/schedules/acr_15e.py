@@ -1,5 +1,5 @@
-# ACR's supplement: SGD, lr 0.01, weight decay 5e-4, polynomial decay, 15 epochs, batch 4.
-# It is silent on the momentum (0.9 here) and the power (0.9, as in the release).
+# ACR's supplement: SGD, lr 0.01, weight decay 5e-4, polynomial decay, 15 epochs,
+# batch 4. It is silent on momentum (0.9 here) and power (0.9, as in the release).
 max_epochs = 15
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -1,5 +1,6 @@
 """Metrics, registered in ``mmwsss.registry.METRICS``."""
 
+from mmwsss.evaluation.metrics.class_iou_metric import ClassIoUMetric
 from mmwsss.evaluation.metrics.seed_iou_metric import SeedIoUMetric
 
-__all__ = ['SeedIoUMetric']
+__all__ = ['ClassIoUMetric', 'SeedIoUMetric']

@@ -27,6 +27,18 @@ class ViTOutput(NamedTuple):
     """(B, N, E) after the last block, before any final norm; class token first."""
     attentions: list[Tensor]
     """One (B, N, N) a block: attention after softmax, mean over heads."""
+    embedding: Tensor
+    """(B, N, E) that entered the first block."""
+
+    def halves(self) -> tuple[ViTOutput, ViTOutput]:
+        """Split a pass over two batches of the same size, one behind the other."""
+        tokens, embedding = self.tokens.chunk(2), self.embedding.chunk(2)
+        attentions = [attention.chunk(2) for attention in self.attentions]
+        first, second = (
+            ViTOutput(tokens[i], [pair[i] for pair in attentions], embedding[i])
+            for i in range(2)
+        )
+        return first, second
 
 
 @MODELS.register_module()
@@ -155,12 +167,12 @@ class AttentionViT(BaseModule):
         Raises:
             DataError: if a side is not a multiple of ``stride``.
         """
-        tokens = self.embed(images)
+        tokens = embedding = self.embed(images)
         attentions = []
         for block in self.vit.blocks:
             tokens, attention = run_block(block, tokens)
             attentions.append(attention)
-        return ViTOutput(tokens, attentions)
+        return ViTOutput(tokens, attentions, embedding)
 
 
 class Stem:

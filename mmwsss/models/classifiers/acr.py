@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmwsss.models.backbones import ViTOutput
 from mmwsss.models.classifiers.acr_localizer import ACRLocalizer
 from mmwsss.models.classifiers.base import ChooseTags, Localization, WSSSClassifier
 from mmwsss.models.views import build_view
@@ -29,6 +30,8 @@ class ACRClassifier(WSSSClassifier):
         view: Config of the second view f, or a list of configs applied in turn; None
             trains on one view without consistency (the baseline of table 1).
         consistency: Config of the loss between both views' attention.
+        warm_start: Config of a loss that informs attention first, for transformers
+            trained from scratch; None, as in the paper, is none.
         localization: Arguments of ``ACRLocalizer``.
         data_preprocessor: Config of the preprocessor.
         init_cfg: mmengine's initialization.
@@ -42,6 +45,7 @@ class ACRClassifier(WSSSClassifier):
         backbone: dict,
         view: dict | list[dict] | None = None,
         consistency: dict | None = None,
+        warm_start: dict | None = None,
         localization: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -59,6 +63,7 @@ class ACRClassifier(WSSSClassifier):
         self.consistency = MODELS.build(
             consistency or dict(type='AttentionConsistencyLoss')
         )
+        self.warm_start = MODELS.build(warm_start) if warm_start else None
         self.localizer = ACRLocalizer(**(localization or {}))
         self.localizer.check_depth(self.backbone.depth)
 
@@ -71,31 +76,34 @@ class ACRClassifier(WSSSClassifier):
     ) -> dict[str, Tensor]:
         """Return ``loss_cls`` and, with a view, the three further terms of eq. 6."""
         if self.view is None:
-            return dict(
-                loss_cls=self.classification_loss(self.logits(inputs), data_samples)
+            output = self.backbone(inputs)
+            losses: dict[str, Tensor] = {}
+        else:
+            self.backbone.grid(inputs)  # refuse odd sizes before a view cuts patches
+            view, restore = self.view(
+                inputs, stride=self.backbone.stride, draws=StepDraws.of(data_samples)
             )
-        self.backbone.grid(inputs)  # refuse odd sizes before a view cuts patches
-        view, restore = self.view(
-            inputs, stride=self.backbone.stride, draws=StepDraws.of(data_samples)
-        )
-        (logits, first), (view_logits, second) = self._run_both(inputs, view)
-        return dict(
-            loss_cls=self.classification_loss(logits, data_samples),
-            loss_cls_view=self.classification_loss(view_logits, data_samples),
-            **self.consistency(first, [restore(attention) for attention in second]),
+            output, second = self._run_both(inputs, view)
+            losses = self.consistency(
+                output.attentions, [restore(a) for a in second.attentions]
+            )
+            losses['loss_cls_view'] = self._classify(second, data_samples)
+        if self.warm_start is not None:
+            losses |= self.warm_start(output)
+        return dict(loss_cls=self._classify(output, data_samples), **losses)
+
+    def _classify(
+        self, output: ViTOutput, data_samples: list[WSSSDataSample]
+    ) -> Tensor:
+        return self.classification_loss(
+            self.cls_head(output.tokens[:, 0]), data_samples
         )
 
-    def _run_both(
-        self, inputs: Tensor, view: Tensor
-    ) -> list[tuple[Tensor, Sequence[Tensor]]]:
-        """Return logits and attentions of both, from one pass where sizes allow."""
+    def _run_both(self, inputs: Tensor, view: Tensor) -> Sequence[ViTOutput]:
+        """Run both, in one pass where sizes allow."""
         if inputs.shape != view.shape:
-            outputs = [self.backbone(images) for images in (inputs, view)]
-            return [(self.cls_head(o.tokens[:, 0]), o.attentions) for o in outputs]
-        output = self.backbone(torch.cat([inputs, view]))
-        logits = self.cls_head(output.tokens[:, 0]).chunk(2)
-        attentions = zip(*(attention.chunk(2) for attention in output.attentions))
-        return list(zip(logits, attentions))
+            return [self.backbone(images) for images in (inputs, view)]
+        return self.backbone(torch.cat([inputs, view])).halves()
 
     def localize(self, inputs: Tensor, choose_tags: ChooseTags) -> Localization:
         """Localize by gradient-weighted attention (section 3.3)."""

@@ -1,5 +1,6 @@
 """Losses of the classifiers."""
 
 from mmwsss.models.losses.consistency import AttentionConsistencyLoss
+from mmwsss.models.losses.warm_start import AttentionWarmStartLoss
 
-__all__ = ['AttentionConsistencyLoss']
+__all__ = ['AttentionConsistencyLoss', 'AttentionWarmStartLoss']

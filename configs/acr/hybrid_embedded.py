@@ -1,0 +1,7 @@
+# ACR on the embedded data set: a few minutes on two CPU cores.
+_base_ = [
+    '../_base_/models/acr_hybrid_embedded.py',
+    '../_base_/datasets/synthetic_96.py',
+    '../_base_/schedules/embedded_20e.py',
+    '../_base_/default_runtime.py',
+]

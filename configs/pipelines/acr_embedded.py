@@ -1,0 +1,5 @@
+# ACR on the embedded data set, from generated images to a tested segmentor.
+data = dict(synthetic=dict(seed=0))
+classifier = dict(config='configs/acr/hybrid_embedded.py')
+labels = dict(refiner='pamr')
+segmentor = dict(config='configs/segmentation/deeplabv2_embedded.py')

@@ -1,0 +1,53 @@
+"""Attention that carries information before consistency regularizes it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmwsss.functional.attention import attention_divergence, feature_affinity
+from mmwsss.models.backbones.attention_vit import ViTOutput
+from mmwsss.registry import MODELS
+from mmwsss.utils.errors import ConfigError
+from mmwsss.utils.randomness import training_step
+
+
+@MODELS.register_module()
+class AttentionWarmStartLoss(nn.Module):
+    """Draw patch attention towards the similarity of the patches' embeddings.
+
+    Not part of the paper: attention of a transformer trained from scratch stays near
+    uniform, so that consistency has nothing to keep and the affinity spreads maps over
+    the whole image. Pre-trained transformers do not need it.
+
+    Args:
+        loss_weight: Weight of the divergence.
+        temperature: Of the softmax over cosine similarities.
+        last_iteration: Iteration from which the loss is off; None keeps it on.
+
+    Raises:
+        ConfigError: if ``temperature`` is not positive.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss_weight: float = 1.0,
+        temperature: float = 0.15,
+        last_iteration: int | None = None,
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ConfigError(f'temperature must be positive, got {temperature}')
+        self.loss_weight, self.temperature = loss_weight, temperature
+        self.last_iteration = last_iteration
+
+    def forward(self, output: ViTOutput) -> dict[str, Tensor]:
+        """Return ``loss_warm_start`` of a pass, or nothing once it is off."""
+        iteration = training_step()[1]
+        if self.last_iteration is not None and iteration >= self.last_iteration:
+            return {}
+        target = feature_affinity(
+            output.embedding[:, 1:].detach(), temperature=self.temperature
+        )
+        divergence = attention_divergence(target, output.attentions)
+        return dict(loss_warm_start=self.loss_weight * divergence)
