@@ -6,5 +6,10 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch_common.sh"
 (($# >= 3)) || fail 'usage: dist_test.sh CONFIG CHECKPOINT GPUS [test.py arguments]'
 
+# On a CPU, convolutions round differently with another number of threads: as many a
+# process as test.py takes alone make the same figures.
+if ! command -v nvidia-smi >/dev/null; then
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+fi
 config=$(find_file "$1")
 run_torchrun "$3" "$TOOLS/test.py" "$config" "$2" "${@:4}"

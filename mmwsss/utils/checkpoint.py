@@ -11,14 +11,55 @@ from mmengine.logging import HistoryBuffer
 
 from mmwsss.utils.errors import CheckpointError
 
+
+def statistic_of_buffer(owner: type, name: str) -> object:
+    """Stand in for ``getattr``, which mmengine's log buffers are pickled with.
+
+    Raises:
+        UnpicklingError: for anything but a statistic of ``HistoryBuffer``.
+    """
+    if owner is not HistoryBuffer or name not in STATISTICS:
+        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r})')
+    return getattr(HistoryBuffer, name)
+
+
+STATISTICS = ('min', 'max', 'current', 'mean')
 TRUSTED = [
     HistoryBuffer,
+    (statistic_of_buffer, 'builtins.getattr'),
     np.ndarray,
     np.dtype,
-    np.ndarray.__reduce__(np.empty(0))[0],  # numpy moved it between versions
+    *(
+        (function, f'{package}.multiarray.{name}')  # numpy 2 has renamed the package
+        for package in ('numpy.core', 'numpy._core')
+        for function, name in (
+            (np.empty(0).__reduce__()[0], '_reconstruct'),
+            (np.float64(0).__reduce__()[0], 'scalar'),
+        )
+    ),
     *(type(np.dtype(kind)) for kind in ('float64', 'float32', 'int64', 'int32')),
 ]
 """What mmengine writes into a checkpoint besides tensors and plain containers."""
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Return a checkpoint's file; a work directory stands for its last one.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        try:
+            # the file names the place of the run, from where the folder may have moved
+            path = path / Path((path / 'last_checkpoint').read_text()).name
+        except OSError as error:
+            raise CheckpointError(
+                f'{path} holds no last checkpoint; train there first, or name a file'
+            ) from error
+    if not path.is_file():
+        raise CheckpointError(f'no checkpoint at {path}; check the path')
+    return path
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -34,9 +75,7 @@ def read_checkpoint(path: str | Path) -> dict:
         CheckpointError: if the file is absent, torn, not a checkpoint, or holds
             objects outside the allow-list.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f'no checkpoint at {path}; check the path')
+    path = find_checkpoint(path)
     try:
         with torch.serialization.safe_globals(TRUSTED):
             checkpoint = torch.load(path, map_location='cpu', weights_only=True)
