@@ -25,11 +25,12 @@ from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
 from mmwsss.datasets import foreground_classes
 from mmwsss.models.classifiers.base import WSSSClassifier
 from mmwsss.registry import DATASETS, MODELS
+from mmwsss.structures import WSSSDataSample
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord, seed_identity
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.checkpoint import read_checkpoint
 from mmwsss.utils.digests import digest_json
-from mmwsss.utils.errors import ConfigError
+from mmwsss.utils.errors import CheckpointError, ConfigError
 
 LOADER = 'seed_dataloader'
 
@@ -95,9 +96,10 @@ def _check_dataset(
             f'the images have no tags: set {LOADER}.dataset.tag_file, or let the '
             "classifier find them with model.tags='predicted'"
         )
-    if config.model.num_classes != len(classes):
+    num_classes = config.model.get('num_classes')
+    if num_classes != len(classes):
         raise ConfigError(
-            f'the model has {config.model.num_classes} classes, the data set '
+            f'the model has {num_classes} classes, the data set '
             f"{len(classes)}: set model.num_classes to the data set's"
         )
 
@@ -170,10 +172,21 @@ def generate_seeds(
         for batch in with_progress(loader, 'Seeds', total=len(loader)):
             with torch.no_grad():
                 samples = model.test_step(batch)
-            for sample in samples:
-                store.write(next(names), SeedRecord.from_sample(sample))
+            # the shorter one first: zip would draw a name too many from the other
+            for sample, name in zip(samples, names):
+                _check_finite(sample, name, checkpoint)
+                store.write(name, SeedRecord.from_sample(sample))
     finish_store(store, images.ids)
     return store
+
+
+def _check_finite(sample: WSSSDataSample, name: str, checkpoint: str) -> None:
+    if not bool(sample.localization.data.isfinite().all()):
+        raise CheckpointError(
+            f'{checkpoint} gives maps of {name} that are not finite, as a training '
+            'that diverged leaves them: use an earlier checkpoint, or train with a '
+            'smaller learning rate'
+        )
 
 
 def _loader_of(config: Config, images: TaggedImages, ids: list[str]) -> DataLoader:

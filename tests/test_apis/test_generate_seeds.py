@@ -235,6 +235,25 @@ def test_checkpoints_that_do_not_fit(task, tmp_path, voc_root):
     assert not (tmp_path / 'seeds').exists()
 
 
+def test_diverged_weights_name_checkpoint_and_image(task, tmp_path):
+    config, checkpoint = task
+    state = torch.load(checkpoint)['state_dict']
+    state['cls_head.weight'].fill_(torch.nan)
+    torch.save(state, tmp_path / 'diverged.pth')
+    message = 'diverged.pth gives maps of 2007_000001 that are not finite'
+    with pytest.raises(CheckpointError, match=message):
+        make((config, str(tmp_path / 'diverged.pth')), tmp_path / 'seeds')
+
+
+def test_batches_give_each_image_its_own_maps(task, tmp_path):
+    alone = make(task, tmp_path / 'alone')
+    batched = make(task, tmp_path / 'batched', seed_dataloader__batch_size=2)
+    for name, tags, size in zip(IDS, TAGS, SIZES):
+        one, other = alone.read(name), batched.read(name)
+        assert other.classes == tags and other.ori_shape == size
+        torch.testing.assert_close(other.tensor(), one.tensor(), rtol=0, atol=2e-3)
+
+
 def test_wrapped_weights_are_the_same_checkpoint(task, tmp_path):
     """As a distributed wrapper names them."""
     config, checkpoint = task

@@ -197,6 +197,13 @@ def test_bad_command_lines(tool, tmp_path, arguments, message):
     assert files_of(tmp_path / 'out') == {}
 
 
+def test_corrupt_image_met_by_a_worker(tool, tmp_path, voc_root):
+    path = voc_root / f'JPEGImages/{IDS[1]}.jpg'
+    path.write_bytes(path.read_bytes()[:200])
+    line = refused(tool(tmp_path, '--cfg-options', 'seed_dataloader.num_workers=1'))
+    assert line.startswith(f'image cannot be read: {path}', len('DataError: '))
+
+
 def test_two_processes_write_the_bytes_of_one(tool, tmp_path):
     tool(tmp_path / 'alone')
     script = ROOT / 'tools/dist_pseudo_labels.sh'
