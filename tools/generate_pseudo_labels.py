@@ -15,6 +15,7 @@ from mmengine.dist import init_dist, is_distributed, is_main_process
 from mmwsss.apis.launch import add_common_arguments, read_config, run_tool
 from mmwsss.apis.pseudo_labels import choose_refiner, generate_labels
 from mmwsss.apis.seeds import generate_seeds, load_tagged_images
+from mmwsss.utils.checkpoint import find_checkpoint
 
 
 def parse_arguments() -> Namespace:
@@ -23,7 +24,9 @@ def parse_arguments() -> Namespace:
         description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
     add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint of the classifier')
+    parser.add_argument(
+        'checkpoint', help="classifier's checkpoint, or its training's work directory"
+    )
     parser.add_argument(
         '--out', dest='work_dir', required=True, help='folder of seeds and labels'
     )
@@ -33,6 +36,7 @@ def parse_arguments() -> Namespace:
         type=float,
         help="score of the background in [0, 1], in place of the refiner's",
     )
+    parser.add_argument('--only', choices=['seeds'], help='stop behind the seeds')
     return parser.parse_args()
 
 
@@ -52,7 +56,10 @@ def main() -> None:
     join_processes(config)
     out = Path(config.work_dir)
     images = load_tagged_images(config)
-    seeds = generate_seeds(config, args.checkpoint, images, out / 'seeds')
+    checkpoint = str(find_checkpoint(args.checkpoint))
+    seeds = generate_seeds(config, checkpoint, images, out / 'seeds')
+    if args.only == 'seeds':
+        return
     manifest = generate_labels(seeds, images, refiner, out)
     if is_main_process():
         pixels = sum(manifest['pixels_per_class'].values())

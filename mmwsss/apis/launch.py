@@ -25,8 +25,8 @@ RUNNER_KEYS = frozenset(
 """Keys a command line may add to a config that does not state them."""
 
 ARGUMENT_KEYS = frozenset(
-    {'train_dataloader', 'val_dataloader', 'test_dataloader', 'randomness'}
-    | {'train_cfg', 'val_cfg', 'test_cfg'}
+    {'train_dataloader', 'val_dataloader', 'test_dataloader', 'seed_dataloader'}
+    | {'randomness', 'train_cfg', 'val_cfg', 'test_cfg'}
 )
 """Keys whose values are arguments of a function, which refuses unknown names."""
 
