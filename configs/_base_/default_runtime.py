@@ -15,6 +15,8 @@ default_hooks = dict(
 custom_hooks = [dict(type='CountedRandomnessHook')]
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='Visualizer', vis_backends=vis_backends, name='visualizer')
+# How tools/generate_pseudo_labels.py turns maps into labels.
+refiner = dict(type='PAMRRefiner')
 log_processor = dict(by_epoch=True)
 log_level = 'INFO'
 load_from = None

@@ -21,6 +21,6 @@ model = dict(
     consistency=dict(
         type='AttentionConsistencyLoss', alpha=10.0, beta=10.0, distance='l1'
     ),
-    warm_start=dict(type='AttentionWarmStartLoss', loss_weight=0.1, temperature=0.15),
+    warm_start=dict(type='AttentionWarmStartLoss', loss_weight=0.1, temperature=0.3),
     localization=dict(start_block=1),
 )
