@@ -4,6 +4,7 @@ python tools/run_pipeline.py configs/pipelines/acr_embedded.py --work-dir work_d
 Stopped, the same command goes on at the first unfinished stage.
 """
 
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
-from mmwsss.apis.launch import check_options, check_writable, run_tool
-from mmwsss.apis.pipeline import Pipeline, Record, Stage, command_line
+from mmwsss.apis.launch import check_writable, run_tool
+from mmwsss.apis.pipeline import Pipeline, Record, Stage, StageError, command_line
 from mmwsss.apis.pipeline_stages import StageBuilder
 from mmwsss.utils.errors import ConfigError
 
@@ -26,7 +27,14 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument('config', help='pipeline config, see configs/pipelines')
     parser.add_argument('--work-dir', help='folder of all stages')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help="settings in place of the config's, as key=value, e.g. "
+        'data.synthetic.train=60 classifier.options.train_cfg.max_epochs=1',
+    )
     parser.add_argument('--from', dest='first', help='redo this stage and all later')
     parser.add_argument('--until', help='stop behind this stage')
     parser.add_argument(
@@ -41,19 +49,16 @@ def main() -> None:
     if not Path(args.config).is_file():
         raise ConfigError(f'no config at {args.config}; see configs/pipelines')
     config = Config.fromfile(args.config)
-    check_options(config, args.cfg_options)
     config.merge_from_dict(args.cfg_options)
     work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
     check_writable(work_dir)
-    console = Console()
     pipeline = Pipeline(StageBuilder(config, work_dir).build(), work_dir)
+    console = Console(markup=False)
     if args.dry_run:
-        for stage in pipeline.plan():
+        for stage in pipeline.plan(first=args.first, until=args.until):
             for command in stage.commands:
                 console.print(' '.join(command_line(command)), soft_wrap=True)
         return
-    if args.first:
-        pipeline.forget_from(args.first)
 
     def on_start(stage: Stage) -> None:
         console.print(f'{stage.name}: running, log in {work_dir}/logs/{stage.name}.log')
@@ -61,7 +66,13 @@ def main() -> None:
     def on_end(stage: Stage, record: Record) -> None:
         console.print(f'{stage.name}: {record.seconds} s {shown(record)}')
 
-    pipeline.run(until=args.until, on_start=on_start, on_end=on_end)
+    try:
+        pipeline.run(
+            first=args.first, until=args.until, on_start=on_start, on_end=on_end
+        )
+    except StageError as error:
+        print(error.log_end, file=sys.stderr)
+        raise
     console.print(stage_table(pipeline))
 
 

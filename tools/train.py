@@ -4,8 +4,10 @@ python tools/train.py configs/acr/vit_hybrid_voc.py --work-dir work_dirs/acr
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
 
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmwsss.apis.launch import (
     add_common_arguments,
@@ -14,6 +16,8 @@ from mmwsss.apis.launch import (
     run_tool,
     use_bf16,
 )
+from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.checkpoint import LAST_CHECKPOINT, find_resumable
 
 
 def parse_arguments() -> Namespace:
@@ -34,19 +38,28 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
+def choose_start(config: Config, resume: str | None) -> None:
+    """Set where a training starts: in its own middle, else where the config says."""
+    if resume and resume != 'auto':
+        config.resume, config.load_from = True, resume
+    elif resume or (config.get('resume') and not config.get('load_from')):
+        checkpoint = find_resumable(config.work_dir)
+        config.resume = checkpoint is not None
+        if checkpoint:
+            config.load_from = str(checkpoint)
+            # a training that has ended writes it no more
+            atomic_write_text(Path(config.work_dir) / LAST_CHECKPOINT, str(checkpoint))
+
+
 def main() -> None:
     """Train."""
     args = parse_arguments()
     config = read_config(args)
     if args.amp:
         use_bf16(config)
-    if args.resume:
-        config.resume = True
-        config.load_from = None if args.resume == 'auto' else args.resume
+    choose_start(config, args.resume)
     runner = Runner.from_cfg(config)
     checkpoint, resumes = config.get('load_from'), bool(config.get('resume'))
-    if resumes and not checkpoint:
-        checkpoint = find_latest_checkpoint(config.work_dir)
     if checkpoint:
         model = getattr(runner.model, 'module', runner.model)
         check_fits(checkpoint, model, whole=resumes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,24 @@ from mmengine.config import Config
 
 from mmwsss.apis.launch import check_options
 from mmwsss.apis.pipeline import REPOSITORY, Stage
+from mmwsss.utils.artefact_store import INDEX
 from mmwsss.utils.checkpoint import find_checkpoint, read_checkpoint
 from mmwsss.utils.digests import digest_file, digest_json, digest_tensors
 from mmwsss.utils.errors import ConfigError
 
 LOADERS = ('train', 'val', 'test', 'seed')
 LISTS = ('ann_file', 'tag_file')
+TRAINING = frozenset({'config', 'options', 'processes'})
+PARTS = {
+    'data': frozenset({'root', 'synthetic'}),
+    'classifier': TRAINING,
+    'labels': frozenset({'refiner'}),
+    'segmentor': TRAINING,
+}
+"""What a pipeline config may state."""
+SYNTHETIC = frozenset({'seed', 'train', 'val', 'test', 'size'})
+WHOLE = frozenset({'type', '_delete_'})
+"""Keys of a dict that is one value of an option, not several options."""
 
 
 class StageBuilder:
@@ -25,20 +37,20 @@ class StageBuilder:
     The config states ``data`` (``root`` of an existing data set, or ``synthetic`` with
     the generator's settings), ``classifier`` and ``segmentor`` (``config``, and
     optionally ``options``, as for ``--cfg-options``, and ``processes``), optionally
-    ``labels`` (``refiner``).
+    ``labels`` (``refiner``). What cannot be measured for want of masks is left out:
+    without the classifier's ``test_dataloader`` seeds have no figures, without the
+    segmentor's there is no stage ``test``.
 
     Args:
         config: The pipeline config.
         work_dir: Folder of the run.
 
     Raises:
-        ConfigError: if a part is missing, or an option names no setting.
+        ConfigError: if a part is missing or unknown, or an option names no setting.
     """
 
     def __init__(self, config: Config, work_dir: str | Path) -> None:
-        missing = {'data', 'classifier', 'segmentor'} - set(config)
-        if missing:
-            raise ConfigError(f'the pipeline config lacks {", ".join(sorted(missing))}')
+        check_parts(config._cfg_dict.to_dict())
         self.work_dir = Path(work_dir).resolve()
         self.processes = {
             name: int(config[name].get('processes', 1))
@@ -49,7 +61,8 @@ class StageBuilder:
         self.classifier = self._settings(config.classifier)
         self.segmentor = self._settings(config.segmentor)
         self.segmentor.train_dataloader.dataset.label_root = str(self.labels)
-        for metric in self.classifier.test_evaluator:
+        metrics = self.classifier.get('test_evaluator') or []
+        for metric in metrics if isinstance(metrics, list) else [metrics]:
             if metric.type == 'SeedIoUMetric':
                 metric.out_dir = str(self.work_dir / 'seeds')
 
@@ -66,22 +79,24 @@ class StageBuilder:
         return self.work_dir / 'labels'
 
     def build(self) -> list[Stage]:
-        """Return all stages in their order, and write the configs they run on."""
-        for name in ('classifier', 'segmentor'):
-            self._config_path(name).parent.mkdir(parents=True, exist_ok=True)
-            getattr(self, name).dump(self._config_path(name))
-        return [
+        """Return all stages in their order."""
+        stages = [
             self._data(),
             self._training('classifier'),
             self._seeds(),
             self._labels(),
             self._training('segmentor'),
-            self._test(),
         ]
+        if self.segmentor.get('test_dataloader'):
+            stages.append(self._test())
+        return stages
 
     def _settings(self, part: Mapping[str, Any]) -> Config:
-        config = Config.fromfile(REPOSITORY / part['config'])
-        options = dict(part.get('options', {}))
+        path = REPOSITORY / part['config']
+        if not path.is_file():
+            raise ConfigError(f'no config at {path}; see configs/')
+        config = Config.fromfile(path)
+        options = by_dotted_key(part.get('options', {}))
         check_options(config, options)
         config.merge_from_dict(options)
         for loader in LOADERS:
@@ -92,6 +107,11 @@ class StageBuilder:
     def _config_path(self, name: str) -> Path:
         return self.work_dir / 'configs' / f'{name}.py'
 
+    def _write_config(self, name: str) -> None:
+        path = self._config_path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        getattr(self, name).dump(path)
+
     def _data(self) -> Stage:
         settings = dict(self.data.get('synthetic', {}))
         command = ['tools/dataset_converters/synthetic.py', str(self.data_root)]
@@ -100,6 +120,7 @@ class StageBuilder:
         return Stage(
             name='data',
             commands=(tuple(command),) if 'synthetic' in self.data else (),
+            files=(self.data_root,) if 'synthetic' in self.data else (),
             settings=settings,
             output=self._digest_lists,
             quality=dict,
@@ -109,7 +130,9 @@ class StageBuilder:
         """Digest of the lists of images and tags that the classifier reads."""
         digests = {}
         for loader in LOADERS:
-            dataset = self.classifier.get(f'{loader}_dataloader', {}).get('dataset', {})
+            dataset = (self.classifier.get(f'{loader}_dataloader') or {}).get(
+                'dataset', {}
+            )
             for name in LISTS:
                 if dataset.get(name):
                     path = self.data_root / dataset[name]
@@ -125,9 +148,11 @@ class StageBuilder:
                     'train', name, '--work-dir', str(folder), '--resume', 'auto'
                 ),
             ),
-            settings=self._portable(name),
+            files=(folder,),
+            settings=dict(config=self._portable(name), processes=self.processes[name]),
             output=lambda: self._digest_weights(name),
             quality=dict,
+            prepare=lambda: self._write_config(name),
         )
 
     def _digest_weights(self, name: str) -> str:
@@ -135,28 +160,31 @@ class StageBuilder:
         return digest_tensors(read_checkpoint(checkpoint)['state_dict'])
 
     def _seeds(self) -> Stage:
-        folder = self.work_dir / 'seeds'
+        folder, seeds = self.work_dir / 'seeds', self.labels / 'seeds'
         metrics = folder / 'metrics.json'
+        measured = bool(self.classifier.get('test_dataloader'))
         checkpoint = str(self.work_dir / 'classifier')
+        measure = self._tool(
+            'test',
+            'classifier',
+            checkpoint,
+            *('--work-dir', str(folder), '--metrics', str(metrics)),
+        )
+        make = self._tool(
+            'pseudo_labels',
+            'classifier',
+            checkpoint,
+            *('--out', str(self.labels), '--only', 'seeds'),
+        )
+        made = (metrics, seeds / INDEX) if measured else (seeds / INDEX,)
         return Stage(
             name='seeds',
-            commands=(
-                self._tool(
-                    'test',
-                    'classifier',
-                    checkpoint,
-                    *('--work-dir', str(folder), '--metrics', str(metrics)),
-                ),
-                self._tool(
-                    'pseudo_labels',
-                    'classifier',
-                    checkpoint,
-                    *('--out', str(self.labels), '--only', 'seeds'),
-                ),
-            ),
-            settings={},
-            output=lambda: digest_file(metrics),
-            quality=lambda: _read_json(metrics),
+            commands=(measure, make) if measured else (make,),
+            files=(folder, seeds),
+            settings=dict(evaluator=_without_places(self.classifier, 'test_evaluator')),
+            output=lambda: digest_json([digest_file(path) for path in made]),
+            quality=lambda: _read_json(metrics) if measured else {},
+            prepare=lambda: self._write_config('classifier'),
         )
 
     def _labels(self) -> Stage:
@@ -173,9 +201,11 @@ class StageBuilder:
                     *('--out', str(self.labels), *refiner),
                 ),
             ),
+            files=(self.labels / 'labels', manifest),
             settings=dict(refiner=self.refiner),
             output=lambda: digest_file(manifest),
             quality=lambda: _undecided(manifest),
+            prepare=lambda: self._write_config('classifier'),
         )
 
     def _test(self) -> Stage:
@@ -192,9 +222,11 @@ class StageBuilder:
                     *('--work-dir', str(folder), '--metrics', str(metrics)),
                 ),
             ),
-            settings={},
+            files=(folder,),
+            settings=dict(evaluator=_without_places(self.segmentor, 'test_evaluator')),
             output=lambda: digest_file(metrics),
             quality=lambda: _read_json(metrics),
+            prepare=lambda: self._write_config('segmentor'),
         )
 
     def _tool(self, tool: str, config: str, *arguments: str) -> tuple[str, ...]:
@@ -215,8 +247,68 @@ class StageBuilder:
             dataset = (settings.get(f'{loader}_dataloader') or {}).get('dataset', {})
             for place in ('data_root', 'label_root'):
                 dataset.pop(place, None)
-        settings.pop('test_evaluator')  # decides no weight, and names a folder
+        settings.pop('test_evaluator', None)  # decides no weight, and names a folder
         return settings
+
+
+def check_parts(config: Mapping[str, Any]) -> None:
+    """Check that a pipeline config states what it must and nothing unknown.
+
+    Raises:
+        ConfigError: naming the part that is missing or unknown.
+    """
+    _check_names('the pipeline config', config, PARTS)
+    missing = PARTS.keys() - {'labels'} - config.keys()
+    if missing:
+        raise ConfigError(f'the pipeline config lacks {", ".join(sorted(missing))}')
+    for name, part in config.items():
+        _check_names(f'{name} of the pipeline config', part, PARTS[name])
+    for name in ('classifier', 'segmentor'):
+        if 'config' not in config[name]:
+            raise ConfigError(f'{name} of the pipeline config lacks config')
+    if len(config['data']) != 1:
+        raise ConfigError(
+            'data of the pipeline config must have either root or synthetic, got '
+            f'{", ".join(config["data"]) or "neither"}'
+        )
+    synthetic = config['data'].get('synthetic', {})
+    _check_names('data.synthetic of the pipeline config', synthetic, SYNTHETIC)
+
+
+def _check_names(where: str, found: Any, known: Collection[str]) -> None:
+    names = found.keys() if isinstance(found, Mapping) else [found]
+    unknown = [str(name) for name in names if name not in known]
+    if unknown:
+        raise ConfigError(
+            f'{where} has no setting {", ".join(unknown)}; it has '
+            f'{", ".join(sorted(known))}'
+        )
+
+
+def by_dotted_key(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested options by dotted keys, as a command line has them.
+
+    Example:
+        >>> by_dotted_key({'a.b': 1, 'c': {'d': 2}, 'e': {'type': 'E'}})
+        {'a.b': 1, 'c.d': 2, 'e': {'type': 'E'}}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value and not WHOLE & value.keys():
+            inner = by_dotted_key(value)
+            flat.update({f'{key}.{name}': item for name, item in inner.items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def _without_places(config: Config, name: str) -> Any:
+    """Return the evaluators of a config without the folders they write to."""
+    settings = config._cfg_dict.to_dict().get(name)
+    for metric in settings if isinstance(settings, list) else [settings]:
+        if isinstance(metric, dict):
+            metric.pop('out_dir', None)
+    return settings
 
 
 def _read_json(path: Path) -> dict[str, float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 
 from mmwsss.utils.errors import CheckpointError
 
@@ -42,6 +44,12 @@ TRUSTED = [
 """What mmengine writes into a checkpoint besides tensors and plain containers."""
 
 
+LAST_CHECKPOINT = 'last_checkpoint'
+"""File of a work directory that names mmengine's last checkpoint."""
+RESUMABLE = ('epoch_*.pth', 'iter_*.pth')
+"""Checkpoints that mmengine writes on the way."""
+
+
 def find_checkpoint(path: str | Path) -> Path:
     """Return a checkpoint's file; a work directory stands for its last one.
 
@@ -52,7 +60,7 @@ def find_checkpoint(path: str | Path) -> Path:
     if path.is_dir():
         try:
             # the file names the place of the run, from where the folder may have moved
-            path = path / Path((path / 'last_checkpoint').read_text()).name
+            path = path / Path((path / LAST_CHECKPOINT).read_text()).name
         except OSError as error:
             raise CheckpointError(
                 f'{path} holds no last checkpoint; train there first, or name a file'
@@ -60,6 +68,33 @@ def find_checkpoint(path: str | Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f'no checkpoint at {path}; check the path')
     return path
+
+
+def find_resumable(folder: str | Path) -> Path | None:
+    """Return the checkpoint from which a training in a work directory goes on.
+
+    mmengine writes checkpoints and ``last_checkpoint`` in place, so that a run killed
+    meanwhile leaves one cut short: then the newest readable one stands in.
+
+    Args:
+        folder: Work directory of the training.
+
+    Returns:
+        A readable checkpoint, or None if there is none.
+    """
+    folder = Path(folder)
+    found = [path for name in RESUMABLE for path in folder.glob(name)]
+    found.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    with suppress(CheckpointError):
+        found.insert(0, find_checkpoint(folder))
+    for path in found:
+        try:
+            read_checkpoint(path)
+        except CheckpointError as error:
+            print_log(f'passed over: {error}', 'current', logging.WARNING)
+        else:
+            return path
+    return None
 
 
 def read_checkpoint(path: str | Path) -> dict:

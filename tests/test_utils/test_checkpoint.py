@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
-from mmwsss.utils.checkpoint import read_checkpoint
+from mmwsss.utils.checkpoint import find_checkpoint, find_resumable, read_checkpoint
 from mmwsss.utils.errors import CheckpointError
 
 
@@ -80,7 +81,7 @@ def fails(path, *parts):
 
 def test_absent_file_and_folder(path, tmp_path):
     fails(path, 'no checkpoint at', 'check the path')
-    fails(tmp_path, 'no checkpoint at')
+    fails(tmp_path, 'holds no last checkpoint', 'train there first')
 
 
 @pytest.mark.parametrize('left', [0, 1, 100, 0.5, 0.99])
@@ -131,3 +132,49 @@ def test_allow_list_is_lifted_afterwards(path):
     torch.save(dict(meta=1), path)
     read_checkpoint(path)
     assert set(torch.serialization.get_safe_globals()) == before
+
+
+# ------------------------------------------------------ what a killed training leaves
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """Epochs 1, 2 and 3 of a training, the third one its last."""
+    for epoch in (1, 2, 3):
+        path = tmp_path / f'epoch_{epoch}.pth'
+        torch.save(dict(state_dict={'w': torch.full((9,), float(epoch))}), path)
+        os.utime(path, ns=(epoch * 10**9,) * 2)
+    (tmp_path / 'last_checkpoint').write_text(f'/moved/since/{path.name}')
+    torch.save({}, tmp_path / 'best_map.pth')
+    return tmp_path
+
+
+def test_folder_stands_for_its_last_checkpoint(work_dir):
+    assert find_checkpoint(work_dir) == work_dir / 'epoch_3.pth'
+    assert find_resumable(work_dir) == work_dir / 'epoch_3.pth'
+    (work_dir / 'last_checkpoint').write_text('epoch_1.pth')
+    assert find_resumable(work_dir) == work_dir / 'epoch_1.pth'
+
+
+@pytest.mark.parametrize('content', ['', '/elsewhere/epoch_4.pth', None])
+def test_torn_or_lost_name_of_the_last_checkpoint(work_dir, content):
+    name = work_dir / 'last_checkpoint'
+    name.unlink() if content is None else name.write_text(content)
+    with pytest.raises(CheckpointError):
+        find_checkpoint(work_dir)
+    assert find_resumable(work_dir) == work_dir / 'epoch_3.pth'
+
+
+def test_torn_checkpoints_are_passed_over(work_dir):
+    for epoch, left in ((3, 100), (2, 0)):
+        path = work_dir / f'epoch_{epoch}.pth'
+        path.write_bytes(path.read_bytes()[:left])
+        assert find_resumable(work_dir) == work_dir / f'epoch_{epoch - 1}.pth'
+    (work_dir / 'epoch_1.pth').unlink()
+    assert find_resumable(work_dir) is None
+    assert find_resumable(work_dir / 'absent') is None
+
+
+def test_iterations_count_as_well(tmp_path):
+    torch.save(dict(state_dict={}), tmp_path / 'iter_20.pth')
+    assert find_resumable(tmp_path) == tmp_path / 'iter_20.pth'
