@@ -9,7 +9,9 @@ from mmwsss.functional.attention import (
     DISTANCES,
     attend_with_head_mean,
     attention_consistency,
+    attention_divergence,
     attention_probabilities,
+    feature_affinity,
 )
 
 B, H, N, D, SCALE = 2, 3, 4, 5, 0.7
@@ -189,3 +191,110 @@ def test_consistency_refuses(blocks):
         attention_consistency([first[0][:, 1:]], [second[0]])
     with pytest.raises(ValueError, match='second: expected shape'):
         attention_consistency([first[0]], [second[0][:1]])
+
+
+def affinity_by_loops(features, temperature):
+    count = features.shape[1]
+    out = torch.zeros(len(features), count, count, dtype=torch.float64)
+    for b, patches in enumerate(features.tolist()):
+        lengths = [math.sqrt(sum(x * x for x in patch)) for patch in patches]
+        for i, one in enumerate(patches):
+            weights = [
+                math.exp(
+                    sum(x * y for x, y in zip(one, two))
+                    / (lengths[i] * lengths[j] * temperature)
+                )
+                for j, two in enumerate(patches)
+            ]
+            for j, weight in enumerate(weights):
+                out[b, i, j] = weight / sum(weights)
+    return out
+
+
+@pytest.mark.parametrize('temperature', [0.15, 2.0])
+def test_affinity_equals_loops(temperature):
+    features = random(B, N, D)
+    got = feature_affinity(features, temperature=temperature)
+    want = affinity_by_loops(features, temperature)
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-15)
+
+
+def test_affinity_by_hand():
+    features = torch.tensor([[[3.0, 0.0], [0.0, 0.5], [-2.0, 0.0]]])
+    got = feature_affinity(features, temperature=1.0)[0]
+    e = math.e
+    rows = [[e, 1, 1 / e], [1, e, 1], [1 / e, 1, e]]
+    want = torch.tensor([[x / sum(row) for x in row] for row in rows])
+    torch.testing.assert_close(got, want)
+
+
+def test_gradients_of_affinity():
+    features = random(B, N, D).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda f: feature_affinity(f, temperature=0.5), [features]
+    )
+
+
+def test_limits_of_affinity():
+    features = random(1, N, D)
+    cold = feature_affinity(features, temperature=1e-4)
+    torch.testing.assert_close(cold, torch.eye(N, dtype=torch.float64)[None])
+    hot = feature_affinity(features, temperature=1e9)
+    torch.testing.assert_close(hot, torch.full_like(hot, 1 / N))
+    scales = torch.tensor([0.1, 1.0, 7.0, 100.0], dtype=torch.float64)[:, None]
+    torch.testing.assert_close(
+        feature_affinity(features * scales, temperature=0.3),
+        feature_affinity(features, temperature=0.3),
+    )
+
+
+def divergence_by_loops(target, attentions):
+    total = 0.0
+    for attention in attentions:
+        for b in range(len(target)):
+            for i in range(target.shape[1]):
+                row = attention[b, 1 + i, 1:].tolist()
+                for t, a in zip(target[b, i].tolist(), row):
+                    total += t * math.log(t / (a / sum(row))) if t else 0.0
+    return total / (len(attentions) * len(target) * target.shape[1])
+
+
+@pytest.fixture
+def target_and_blocks():
+    target = random(B, N - 1, N - 1).softmax(-1)
+    return target, [random(B, N, N, seed=s).softmax(-1) for s in range(3)]
+
+
+def test_divergence_equals_loops(target_and_blocks):
+    target, blocks = target_and_blocks
+    target[0, 0] = torch.tensor([0.0, 0.25, 0.75])
+    got = attention_divergence(target, blocks).item()
+    assert got == pytest.approx(divergence_by_loops(target, blocks), rel=1e-12)
+    assert got > 0.01
+
+
+def test_gradients_of_divergence(target_and_blocks):
+    target, blocks = target_and_blocks
+    blocks = [block.requires_grad_() for block in blocks]
+    assert torch.autograd.gradcheck(
+        lambda *parts: attention_divergence(target, parts), blocks
+    )
+
+
+def test_divergence_of_the_target_itself_is_zero(target_and_blocks):
+    """Whatever the class token takes and gives."""
+    target, _ = target_and_blocks
+    attention = random(B, N, N, seed=5).exp()
+    attention[:, 1:, 1:] = 0.3 * target
+    got = attention_divergence(target, [attention, attention])
+    assert got.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_divergence_refuses_other_shapes(target_and_blocks):
+    target, blocks = target_and_blocks
+    with pytest.raises(ValueError, match='attention: expected shape'):
+        attention_divergence(target, [blocks[0][:, 1:, 1:]])
+    with pytest.raises(ValueError, match='attention: expected shape'):
+        attention_divergence(target[:1], blocks)
+    with pytest.raises(ValueError, match=r'features: expected shape \(B, n, D\)'):
+        feature_affinity(target[0], temperature=1.0)

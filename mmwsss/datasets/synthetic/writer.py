@@ -15,7 +15,11 @@ from PIL import Image
 
 from mmwsss.datasets.synthetic.classes import SYNTHETIC_METAINFO
 from mmwsss.datasets.synthetic.scenes import IGNORE, SPLITS, draw_scene
-from mmwsss.utils.atomic import atomic_write_bytes, atomic_write_text
+from mmwsss.utils.atomic import (
+    atomic_write_bytes,
+    atomic_write_text,
+    remove_temporaries,
+)
 from mmwsss.utils.errors import ConfigError, DataError
 
 STAMP = 'synthetic.json'
@@ -91,6 +95,7 @@ def write_synthetic(root: str | Path, settings: SyntheticSettings) -> bool:
             for index in range(settings.count(split))
         ]
         digest.update(_write_lists(root, split, tags).encode())
+    remove_temporaries(root)
     _write_stamp(root, {**stamp, 'tags_sha256': digest.hexdigest(), 'complete': True})
     return True
 
