@@ -72,6 +72,8 @@ readonly ENVIRONMENT=.venv/bin/python
 # figures depend on the number of threads in their last digits; small models gain
 # nothing from more
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+# threads that spin while they wait slow down several times on cores others also use
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 export MPLBACKEND=Agg
 
 run_pipeline() {

@@ -100,7 +100,7 @@ given no tags.</span></li>
 {%- if compare %}
 
 <h2>Comparison</h2>
-<p>The same chain on the same data and budget, with other settings in
+<p>The same chain on the same data, with other settings, in
 <code>{{ compare.work_dir }}</code>:</p>
 <ul>
 {%- for name, values in compare.settings.items() %}
@@ -115,9 +115,9 @@ given no tags.</span></li>
 <th scope="col">there</th><th scope="col">difference</th></tr></thead>
 <tbody>
 {%- for name, label in compared.items() %}
-<tr><th scope="row">{{ label }}</th><td>{{ '%.2f'|format(figures[name]) }}</td>
-<td>{{ '%.2f'|format(compare.figures[name]) }}</td>
-<td>{{ '%+.2f'|format(compare.difference[name]) }}</td></tr>
+<tr><th scope="row">{{ label }}</th><td>{{ shown(name, figures[name]) }}</td>
+<td>{{ shown(name, compare.figures[name]) }}</td>
+<td>{{ shown(name, compare.difference[name], sign='+') }}</td></tr>
 {%- endfor %}
 </tbody></table></div>
 {%- endif %}

@@ -32,6 +32,13 @@ COMPARED_LABELS = {
     'segmentor_miou': 'segmentor, mIoU in %',
     'undecided_share': 'undecided pixels, %',
 }
+FINE_FIGURES = frozenset({'classifier_map'})
+"""Figures in [0, 1]; the others are in percent."""
+
+
+def shown(name: str, value: float, *, sign: str = '') -> str:
+    """Return a figure as text; ``sign='+'`` is for differences."""
+    return f'{value:{sign}.{3 if name in FINE_FIGURES else 2}f}'
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ def report_page(content: ReportContent) -> str:
     return environment.from_string(PAGE).render(
         style=STYLE,
         uri=data_uri,
+        shown=shown,
         figures=content.figures,
         compare=content.figures.get('compare'),
         compared=COMPARED_LABELS,

@@ -8,7 +8,7 @@ from pipeline_folder import write_pipeline
 
 from mmwsss.visualization.examples import Example, Painter, Picture
 from mmwsss.visualization.pipeline_figures import compare_figures, read_figures
-from mmwsss.visualization.report_page import ReportContent, report_page
+from mmwsss.visualization.report_page import ReportContent, report_page, shown
 
 VOID = {'meta', 'img'}
 
@@ -74,8 +74,8 @@ def test_page_needs_nothing_else(render):
 
 def test_page_shows_figures(render):
     text = Page(render()).text
-    for shown in ('0.932', '50.1 %', '25.0 %', '40.0 %', '12.5 %', '7 images'):
-        assert shown in text
+    for text_shown in ('0.932', '50.1 %', '25.0 %', '40.0 %', '12.5 %', '7 images'):
+        assert text_shown in text
     assert 'Comparison' not in text
 
 
@@ -87,3 +87,8 @@ def test_page_shows_the_comparison(render):
 
 def test_names_are_escaped(render):
     assert '<b>' not in render(name='<b>')
+
+
+def test_figures_have_decimals_of_their_kind():
+    assert shown('classifier_map', -0.0019, sign='+') == '-0.002'
+    assert shown('seed_miou', 50.126) == '50.13'

@@ -50,6 +50,7 @@ from mmwsss.visualization.report_page import (
     COMPARED_LABELS,
     ReportContent,
     report_page,
+    shown,
 )
 
 DEFAULT_EXAMPLES = 6
@@ -260,11 +261,11 @@ def summary(figures: Figures) -> Table:
         table.add_column('compared with')
         table.add_column('difference')
     for name, label in {**SUMMARY_LABELS, **COMPARED_LABELS}.items():
-        row = [label, f'{figures[name]:.2f}']
+        row = [label, shown(name, figures[name])]
         if compare and name in compare['figures']:
             row += [
-                f'{compare["figures"][name]:.2f}',
-                f'{compare["difference"][name]:+.2f}',
+                shown(name, compare['figures'][name]),
+                shown(name, compare['difference'][name], sign='+'),
             ]
         table.add_row(*row)
     return table
