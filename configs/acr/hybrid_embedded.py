@@ -2,6 +2,6 @@
 _base_ = [
     '../_base_/models/acr_hybrid_embedded.py',
     '../_base_/datasets/synthetic_96.py',
-    '../_base_/schedules/embedded_20e.py',
+    '../_base_/schedules/embedded_15e.py',
     '../_base_/default_runtime.py',
 ]

@@ -1,5 +1,5 @@
 # AdamW for small models from scratch.
-max_epochs = 20
+max_epochs = 15
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05)
 )
@@ -12,6 +12,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(type='ResumableEpochLoop', max_epochs=max_epochs, val_interval=10)
+train_cfg = dict(type='ResumableEpochLoop', max_epochs=max_epochs, val_interval=15)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
