@@ -1,13 +1,19 @@
 # The chain on a few VOC photographs with small networks from scratch, minutes on a CPU:
-# to see that an installation works on real data, not what ACR reaches.
-# the first images of train that have every class among them
-few = dict(ann_file='ImageSets/Segmentation/train.txt', indices=40)
+# to see that an installation works on real data, not what ACR reaches. The first 40
+# images of `train` have every class among them.
 data = dict(root='data/VOCdevkit/VOC2012')
 classifier = dict(
     config='configs/acr/small_hybrid_voc.py',
     options=dict(
-        train_dataloader=dict(batch_size=8, num_workers=1, dataset=few),
-        seed_dataloader=dict(num_workers=1, dataset=few),
+        train_dataloader=dict(
+            batch_size=8,
+            num_workers=1,
+            dataset=dict(ann_file='ImageSets/Segmentation/train.txt', indices=40),
+        ),
+        seed_dataloader=dict(
+            num_workers=1,
+            dataset=dict(ann_file='ImageSets/Segmentation/train.txt', indices=40),
+        ),
         val_dataloader=dict(num_workers=1, dataset=dict(indices=8)),
         test_dataloader=dict(num_workers=1, dataset=dict(indices=8)),
         train_cfg=dict(max_epochs=2),

@@ -1,5 +1,5 @@
-# A hybrid of two blocks on a small CNN for 96x96 images, trained from scratch. Attention
-# from scratch stays near uniform: the warm start, not part of the paper, informs it, and
+# A hybrid of two blocks on a small CNN for 96x96 images, trained from scratch. Such
+# attention stays near uniform: the warm start, not part of the paper, informs it, and
 # weights of 100 would flatten it again.
 model = dict(
     type='ACRClassifier',
