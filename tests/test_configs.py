@@ -12,12 +12,16 @@ from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
+from mmwsss.apis.pipeline_stages import StageBuilder
 from mmwsss.models.backbones import attention_vit
 from mmwsss.registry import DATA_SAMPLERS, DATASETS, LOOPS, MODELS
 from mmwsss.structures import WSSSDataSample
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-LEAVES = sorted(p for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
+PIPELINES = sorted((CONFIGS / 'pipelines').glob('*.py'))
+LEAVES = sorted(
+    p for p in set(CONFIGS.rglob('*.py')) - set(PIPELINES) if '_base_' not in p.parts
+)
 ACR = [path for path in LEAVES if 'acr' in path.parts]
 ROOTS = [path for path in LEAVES if 'ablation' not in path.parts]
 VOC = [path for path in ACR if 'embedded' not in path.stem]
@@ -46,7 +50,8 @@ def scope(request):
         if hasattr(request.node, 'callspec')
         else None
     )
-    name = Config.fromfile(path).default_scope if path else 'mmwsss'
+    is_leaf = path and path not in PIPELINES
+    name = Config.fromfile(path).default_scope if is_leaf else 'mmwsss'
     with DefaultScope.overwrite_default_scope(name):
         yield
 
@@ -143,6 +148,13 @@ def test_parts_of_the_runner_build(path):
     assert 'Counted' in DATA_SAMPLERS.get(sampler.removeprefix('mmwsss.')).__name__
 
 
+@pytest.mark.parametrize('path', PIPELINES, ids=name_of)
+def test_pipeline_has_all_stages(path, tmp_path):
+    stages = StageBuilder(Config.fromfile(path), tmp_path).build()
+    names = ['data', 'classifier', 'seeds', 'labels', 'segmentor', 'test']
+    assert [stage.name for stage in stages] == names
+
+
 @voc_leaves
 def test_schedule_ends_with_the_training(path):
     config = Config.fromfile(path)
@@ -189,6 +201,8 @@ def test_a_step_of_each_leaf(path, model_of):
     names = {'loss', 'loss_cls'}
     if config.model.view is not None:
         names |= {'loss_cls_view', 'loss_activation', 'loss_affinity'}
+    if config.model.get('warm_start'):
+        names |= {'loss_warm_start'}
     assert losses.keys() == names
     assert all(torch.isfinite(value) for value in losses.values())
     after = model.state_dict()
