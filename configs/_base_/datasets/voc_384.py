@@ -104,4 +104,7 @@ val_evaluator = [
     dict(type='mmpretrain.MultiLabelMetric', thr=0.5),
     dict(type='mmpretrain.MultiLabelMetric', thr=0.5, average=None),
 ]
-test_evaluator = [dict(type='SeedIoUMetric', split='VOC 2012 train')]
+test_evaluator = [
+    dict(type='SeedIoUMetric', split='VOC 2012 train'),
+    dict(type='mmpretrain.AveragePrecision'),
+]
