@@ -166,7 +166,9 @@ def use_bf16(config: Config) -> None:
     config.optim_wrapper.type = 'mmwsss.Bf16OptimWrapper'
 
 
-def check_fits(checkpoint: str, model: torch.nn.Module, *, whole: bool) -> None:
+def check_fits(
+    checkpoint: str, model: torch.nn.Module, *, whole: bool
+) -> dict[str, torch.Tensor]:
     """Check a checkpoint before the runner loads it.
 
     Args:
@@ -175,12 +177,16 @@ def check_fits(checkpoint: str, model: torch.nn.Module, *, whole: bool) -> None:
         whole: Whether names and shapes of all weights must agree, as for testing and
             resuming; otherwise one shared name will do.
 
+    Returns:
+        The checkpoint's weights under the model's names.
+
     Raises:
         CheckpointError: if it cannot be read safely or belongs to another model.
     """
     state = read_checkpoint(checkpoint)
     state = state.get('state_dict', state)
-    shapes = {str(k).removeprefix('module.'): _shape(v) for k, v in state.items()}
+    state = {str(k).removeprefix('module.'): v for k, v in state.items()}
+    shapes = {name: _shape(value) for name, value in state.items()}
     own = {name: _shape(weight) for name, weight in model.state_dict().items()}
     kind = type(model).__name__
     if not own.keys() & shapes.keys():
@@ -197,6 +203,7 @@ def check_fits(checkpoint: str, model: torch.nn.Module, *, whole: bool) -> None:
             f'{shapes.get(first, "absent")} there and {own.get(first, "absent")} here '
             f'({len(differing)} weights differ); use the config it was trained with'
         )
+    return state
 
 
 def _shape(weight: object) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from mmwsss.utils.errors import ConfigError
 
 LOADERS = ('train', 'val', 'test', 'seed')
 LISTS = ('ann_file', 'tag_file')
+METRICS = 'metrics.json'
 TRAINING = frozenset({'config', 'options', 'processes'})
 PARTS = {
     'data': frozenset({'root', 'synthetic'}),
@@ -161,25 +162,13 @@ class StageBuilder:
 
     def _seeds(self) -> Stage:
         folder, seeds = self.work_dir / 'seeds', self.labels / 'seeds'
-        metrics = folder / 'metrics.json'
+        metrics = folder / METRICS
         measured = bool(self.classifier.get('test_dataloader'))
-        checkpoint = str(self.work_dir / 'classifier')
-        measure = self._tool(
-            'test',
-            'classifier',
-            checkpoint,
-            *('--work-dir', str(folder), '--metrics', str(metrics)),
-        )
-        make = self._tool(
-            'pseudo_labels',
-            'classifier',
-            checkpoint,
-            *('--out', str(self.labels), '--only', 'seeds'),
-        )
+        measure = (self._measure('classifier', folder),) if measured else ()
         made = (metrics, seeds / INDEX) if measured else (seeds / INDEX,)
         return Stage(
             name='seeds',
-            commands=(measure, make) if measured else (make,),
+            commands=(*measure, self._label('--only', 'seeds')),
             files=(folder, seeds),
             settings=dict(evaluator=_without_places(self.classifier, 'test_evaluator')),
             output=lambda: digest_json([digest_file(path) for path in made]),
@@ -189,18 +178,10 @@ class StageBuilder:
 
     def _labels(self) -> Stage:
         manifest = self.labels / 'labels.json'
-        checkpoint = str(self.work_dir / 'classifier')
         refiner = ('--refiner', self.refiner) if self.refiner else ()
         return Stage(
             name='labels',
-            commands=(
-                self._tool(
-                    'pseudo_labels',
-                    'classifier',
-                    checkpoint,
-                    *('--out', str(self.labels), *refiner),
-                ),
-            ),
+            commands=(self._label(*refiner),),
             files=(self.labels / 'labels', manifest),
             settings=dict(refiner=self.refiner),
             output=lambda: digest_file(manifest),
@@ -210,24 +191,27 @@ class StageBuilder:
 
     def _test(self) -> Stage:
         folder = self.work_dir / 'test'
-        metrics = folder / 'metrics.json'
-        checkpoint = str(self.work_dir / 'segmentor')
         return Stage(
             name='test',
-            commands=(
-                self._tool(
-                    'test',
-                    'segmentor',
-                    checkpoint,
-                    *('--work-dir', str(folder), '--metrics', str(metrics)),
-                ),
-            ),
+            commands=(self._measure('segmentor', folder),),
             files=(folder,),
             settings=dict(evaluator=_without_places(self.segmentor, 'test_evaluator')),
-            output=lambda: digest_file(metrics),
-            quality=lambda: _read_json(metrics),
+            output=lambda: digest_file(folder / METRICS),
+            quality=lambda: _read_json(folder / METRICS),
             prepare=lambda: self._write_config('segmentor'),
         )
+
+    def _measure(self, name: str, folder: Path) -> tuple[str, ...]:
+        """Return the command that measures a trained part into a folder."""
+        trained, metrics = str(self.work_dir / name), str(folder / METRICS)
+        places = ('--work-dir', str(folder), '--metrics', metrics)
+        return self._tool('test', name, trained, *places)
+
+    def _label(self, *arguments: str) -> tuple[str, ...]:
+        """Return the command of seeds and labels."""
+        trained = str(self.work_dir / 'classifier')
+        out = ('--out', str(self.labels))
+        return self._tool('pseudo_labels', 'classifier', trained, *out, *arguments)
 
     def _tool(self, tool: str, config: str, *arguments: str) -> tuple[str, ...]:
         """Return the command of a tool, with several processes where asked for."""

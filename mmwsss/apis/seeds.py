@@ -28,7 +28,6 @@ from mmwsss.registry import DATASETS, MODELS
 from mmwsss.structures import WSSSDataSample
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord, seed_identity
 from mmwsss.utils.artefact_store import ArtefactStore
-from mmwsss.utils.checkpoint import read_checkpoint
 from mmwsss.utils.digests import digest_json
 from mmwsss.utils.errors import CheckpointError, ConfigError
 
@@ -112,10 +111,7 @@ def load_classifier(config: Config, checkpoint: str) -> WSSSClassifier:
     """
     init_default_scope(config.get('default_scope') or 'mmwsss')
     model = MODELS.build(config.model)
-    check_fits(checkpoint, model, whole=True)
-    state = read_checkpoint(checkpoint)
-    state = state.get('state_dict', state)
-    model.load_state_dict({k.removeprefix('module.'): v for k, v in state.items()})
+    model.load_state_dict(check_fits(checkpoint, model, whole=True))
     return model.to(get_device()).eval()
 
 

@@ -34,7 +34,7 @@ from mmwsss.registry import DATASETS
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_bytes, atomic_write_text
-from mmwsss.utils.checkpoint import find_checkpoint, read_checkpoint
+from mmwsss.utils.checkpoint import find_checkpoint
 from mmwsss.utils.errors import ArtefactError
 from mmwsss.utils.label_codec import LabelCodec
 from mmwsss.visualization.examples import Example, Painter, examples_figure
@@ -160,8 +160,7 @@ class PipelineReport:
         }
         model = SEG_MODELS.build(config.model)
         checkpoint = find_checkpoint(self.work_dir / 'segmentor')
-        check_fits(str(checkpoint), model, whole=True)
-        model.load_state_dict(read_checkpoint(checkpoint)['state_dict'])
+        model.load_state_dict(check_fits(str(checkpoint), model, whole=True))
         model.to(get_device()).eval()
         answers = {}
         for path in paths:
