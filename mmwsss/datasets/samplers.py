@@ -22,10 +22,18 @@ class CountedSampler(DefaultSampler):
     """Samples of this process that the next pass leaves out."""
 
     def __iter__(self) -> Iterator[CountedIndex]:
-        """Yield this process's share of the epoch, less what is skipped."""
-        indices = list(super().__iter__())[self.skipped :]
-        self.skipped = 0
-        return (CountedIndex(index, self.seed, self.epoch) for index in indices)
+        """Yield this process's share of the epoch, less what is skipped.
+
+        Indices behind the data set's length in the order of all processes repeat the
+        epoch's first ones and are marked as padding.
+        """
+        places = range(self.rank, self.total_size, self.world_size)
+        counted = [
+            CountedIndex(index, self.seed, self.epoch, place >= len(self.dataset))
+            for index, place in zip(super().__iter__(), places)
+        ]
+        counted, self.skipped = counted[self.skipped :], 0
+        return iter(counted)
 
     def skip(self, num_samples: int) -> None:
         """Leave out the first samples of this process in the next pass."""

@@ -32,6 +32,10 @@ class Use(IntEnum):
     """Draws once a batch: (seed, iteration, stream)."""
     IMAGE = 4
     """Draws for an image of a batch: (seed, iteration, stream, index)."""
+    START = 5
+    """What a memory starts as: (seed,)."""
+    CLUSTERS = 6
+    """Where a clustering starts: (seed, clusterings before it)."""
 
 
 class CountedIndex(int):
@@ -41,20 +45,26 @@ class CountedIndex(int):
         index: Index into the data set.
         seed: The run's seed.
         epoch: How often the data set was passed before, from 0.
+        padding: Whether the sample only repeats one of this pass, so that all
+            processes get as many.
     """
 
     seed: int
     epoch: int
+    padding: bool
 
-    def __new__(cls, index: int, seed: int, epoch: int) -> CountedIndex:
-        """Make an int with two more attributes; they survive pickling."""
+    def __new__(
+        cls, index: int, seed: int, epoch: int, padding: bool = False
+    ) -> CountedIndex:
+        """Make an int with three more attributes; they survive pickling."""
         self = super().__new__(cls, index)
         self.seed = seed
         self.epoch = epoch
+        self.padding = padding
         return self
 
-    def __getnewargs__(self) -> tuple[int, int, int]:  # type: ignore[override]
-        return int(self), self.seed, self.epoch
+    def __getnewargs__(self) -> tuple[int, int, int, bool]:  # type: ignore[override]
+        return int(self), self.seed, self.epoch, self.padding
 
 
 def counted_seed(*key: int) -> int:
@@ -102,6 +112,11 @@ def training_step() -> tuple[int, int]:
     """
     hub = MessageHub.get_current_instance()
     return int(hub.get_info('seed', 0) or 0), int(hub.get_info('iter', 0) or 0)
+
+
+def training_epoch() -> int:
+    """Return the running epoch, from 0; 0 outside of training."""
+    return int(MessageHub.get_current_instance().get_info('epoch', 0) or 0)
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,11 @@ class PackWSSSInputs(PackSegInputs):
 
         The sample has ``gt_label`` when the results have it, ``gt_sem_seg`` when a
         mask was loaded. Shapes are (height, width) whichever transform set them, and
-        ``sample_idx`` is a plain int.
+        ``sample_idx`` is a plain int; metainfo ``padding`` says whether its sampler
+        repeats the image only so that all processes get as many.
         """
         results = dict(results)
+        padding = bool(getattr(results.get('sample_idx'), 'padding', False))
         for key in SHAPE_KEYS:
             if key in results:
                 height, width = results[key][:2]
@@ -51,6 +53,7 @@ class PackWSSSInputs(PackSegInputs):
         packed = super().transform(results)
         sample = WSSSDataSample()
         sample.update(packed['data_samples'])
+        sample.set_metainfo(dict(padding=padding))
         if 'gt_label' in results:
             sample.set_gt_label(results['gt_label'])
         packed['data_samples'] = sample

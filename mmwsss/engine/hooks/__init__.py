@@ -1,5 +1,7 @@
 """Hooks: they decide when, a method of the model or loop does it."""
 
 from mmwsss.engine.hooks.counted_randomness_hook import CountedRandomnessHook
+from mmwsss.engine.hooks.prototype_refresh_hook import PrototypeRefreshHook
+from mmwsss.engine.hooks.region_memory_hook import RegionMemoryHook
 
-__all__ = ['CountedRandomnessHook']
+__all__ = ['CountedRandomnessHook', 'PrototypeRefreshHook', 'RegionMemoryHook']
