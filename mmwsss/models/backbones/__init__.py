@@ -1,5 +1,7 @@
 """Backbones of the classifiers."""
 
 from mmwsss.models.backbones.attention_vit import AttentionViT, ViTOutput
+from mmwsss.models.backbones.timm_cnn import TimmCNN
+from mmwsss.models.backbones.vgg_stride8 import VGGStride8
 
-__all__ = ['AttentionViT', 'ViTOutput']
+__all__ = ['AttentionViT', 'TimmCNN', 'VGGStride8', 'ViTOutput']

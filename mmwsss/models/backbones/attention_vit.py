@@ -9,12 +9,12 @@ import timm
 import torch
 from mmengine.model import BaseModule
 from timm.layers import HybridEmbed
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from mmwsss.models.backbones.pretrained import create_timm, freeze_unreached
 from mmwsss.models.backbones.timm_blocks import check_blocks, run_block
 from mmwsss.registry import MODELS
-from mmwsss.utils.errors import CheckpointError, ConfigError, DataError
+from mmwsss.utils.errors import ConfigError, DataError
 
 UNUSED = ('norm.', 'fc_norm.', 'head.', 'head_dist.', 'pre_logits.')
 """Parts of timm's checkpoints behind the last block; ACR's logits come before."""
@@ -100,7 +100,7 @@ class AttentionViT(BaseModule):
 
     def _create(
         self, *, pretrained: bool | str, stem_pretrained: bool | str
-    ) -> VisionTransformer:
+    ) -> timm.models.VisionTransformer:
         args: dict = dict(dynamic_img_size=True, num_classes=0)
         if self.img_size is not None:
             args['img_size'] = self.img_size
@@ -110,8 +110,8 @@ class AttentionViT(BaseModule):
                 embed_layer=partial(HybridEmbed, backbone=backbone), patch_size=1
             )
         if isinstance(self.arch, dict):
-            return VisionTransformer(**(self.arch | args))
-        return _create_timm(self.arch, pretrained, args)
+            return timm.models.VisionTransformer(**(self.arch | args))
+        return create_timm(self.arch, pretrained=pretrained, args=args)
 
     def init_weights(self) -> None:
         """Initialize as ``init_cfg`` says, then load official weights if asked for.
@@ -199,51 +199,20 @@ class Stem:
     def create(self, pretrained: bool | str) -> nn.Module:
         """Build the CNN, with official weights if asked for."""
         args = self.args | dict(features_only=True, out_indices=[self.out_index])
-        return _create_timm(self.model_name, pretrained, args)
+        return create_timm(self.model_name, pretrained=pretrained, args=args)
 
 
 def _freeze_unreached(embed: HybridEmbed) -> None:
-    """Freeze what the stem's output does not depend on.
-
-    timm keeps the layers behind a feature level in some CNNs; unused parameters that
-    want a gradient stop distributed training.
-    """
+    """Freeze the layers of a stem behind its feature level."""
     was_training = embed.training
     embed.eval()
-    image = torch.zeros(1, embed.in_chans, *embed.img_size)
-    parameters = list(embed.backbone.parameters())
     with torch.enable_grad():
-        output = embed(image).sum()
-    gradients = torch.autograd.grad(output, parameters, allow_unused=True)
-    for parameter, gradient in zip(parameters, gradients):
-        parameter.requires_grad_(gradient is not None)
+        output = embed(torch.zeros(1, embed.in_chans, *embed.img_size))
+    freeze_unreached(embed.backbone, [output])
     embed.train(was_training)
 
 
-def _create_timm(name: str, pretrained: bool | str, args: dict) -> nn.Module:
-    if not timm.is_model(name):
-        raise ConfigError(f'timm has no model {name!r}; see timm.list_models()')
-    if not pretrained:
-        try:
-            return timm.create_model(name, pretrained=False, **args)
-        except TypeError as error:
-            raise ConfigError(
-                f'timm model {name!r} cannot be built with {sorted(args)}: {error}'
-            ) from error
-    if isinstance(pretrained, str):
-        args = args | dict(pretrained_cfg_overlay=dict(file=pretrained))
-    try:
-        return timm.create_model(name, pretrained=True, **args)
-    except Exception as error:  # every hub client raises its own kinds
-        source = 'the hub' if pretrained is True else pretrained
-        raise CheckpointError(
-            f'cannot load timm weights of {name!r} from {source} '
-            f'({type(error).__name__}: {error}); without a network, download them '
-            'elsewhere and set pretrained to the file'
-        ) from error
-
-
-def _pixels_per_token(vit: VisionTransformer) -> int:
+def _pixels_per_token(vit: timm.models.VisionTransformer) -> int:
     embed = vit.patch_embed
     rows, columns = embed.feat_ratio(as_scalar=False)
     if rows != columns:
