@@ -14,9 +14,7 @@ from mmwsss.utils.errors import ConfigError
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside distributed wrappers."""
-    while is_model_wrapper(model):
-        model = model.module
-    return model
+    return unwrap(model.get_submodule('module')) if is_model_wrapper(model) else model
 
 
 def model_method(

@@ -1,6 +1,7 @@
 """Models; importing the package registers all of them."""
 
 from mmwsss.models import (
+    aggregators,
     backbones,
     classifiers,
     decode_heads,
@@ -11,6 +12,7 @@ from mmwsss.models import (
 )
 
 __all__ = [
+    'aggregators',
     'backbones',
     'classifiers',
     'decode_heads',

@@ -92,12 +92,12 @@ class PrototypeAggregator(nn.Module):
         self._check_channels('query', query.shape[1])
         context = aggregate(
             query,
-            self.prototypes.to(query.dtype),
+            self.prototypes,
             self.ready,
             scale=self.scale,
             unit_rows=self.unit_rows,
         )
-        return torch.cat([features, context], 1)
+        return torch.cat([features, context.to(features.dtype)], 1)
 
     @torch.no_grad()
     def refresh(

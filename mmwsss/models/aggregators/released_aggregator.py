@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmwsss.functional.aggregation import released_affinity
+from mmwsss.functional.aggregation import released_affinity, weighted_context
 from mmwsss.models.aggregators.prototype_aggregator import PrototypeAggregator
 from mmwsss.registry import MODELS
 
@@ -84,5 +84,6 @@ class ReleasedAggregator(PrototypeAggregator):
             num_prototypes=num_prototypes,
         )
         counts = self.ready.repeat_interleave(num_prototypes).to(affinity.dtype)
-        context = (affinity * counts) @ self.value(rows)
-        return context.transpose(1, 2).unflatten(2, query.shape[2:])
+        size = query.shape[2], query.shape[3]
+        context = weighted_context(affinity * counts, self.value(rows), size)
+        return context.to(query.dtype)
