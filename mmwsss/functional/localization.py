@@ -89,6 +89,25 @@ def min_max_normalize(maps: Tensor, eps: float = 1e-6) -> Tensor:
     return (maps - low) / (maps.amax((-2, -1), keepdim=True) - low + eps)
 
 
+def max_normalize(maps: Tensor, eps: float = 1e-8) -> Tensor:
+    r"""Bring CAMs to [0, 1]: :math:`R(m) / (\max R(m) + \epsilon)` (RCA, eq. 10).
+
+    Args:
+        maps: (..., h, w), any range; one without a positive value becomes 0.
+        eps: Guards the division, in units of the map.
+
+    Returns:
+        (..., h, w) in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> max_normalize(torch.tensor([[-1.0, 1.0, 4.0]]))
+        tensor([[0.0000, 0.2500, 1.0000]])
+    """
+    positive = maps.relu()
+    return positive / (positive.amax((-2, -1), keepdim=True) + eps)
+
+
 def maps_to_image(
     maps: Tensor,
     *,

@@ -2,5 +2,13 @@
 
 from mmwsss.models.classifiers.acr import ACRClassifier
 from mmwsss.models.classifiers.base import Localization, WSSSClassifier
+from mmwsss.models.classifiers.cam import CAMClassifier
+from mmwsss.models.classifiers.rca import RCAClassifier
 
-__all__ = ['ACRClassifier', 'Localization', 'WSSSClassifier']
+__all__ = [
+    'ACRClassifier',
+    'CAMClassifier',
+    'Localization',
+    'RCAClassifier',
+    'WSSSClassifier',
+]

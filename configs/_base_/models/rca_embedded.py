@@ -1,0 +1,22 @@
+# RCA on a small CNN at stride 8 for 96x96 images, trained from scratch.
+model = dict(
+    type='RCAClassifier',
+    num_classes=6,
+    channels=128,
+    data_preprocessor=dict(
+        type='ImgDataPreprocessor',
+        mean=[127.5, 127.5, 127.5],
+        std=[63.75, 63.75, 63.75],
+        bgr_to_rgb=True,
+        pad_size_divisor=8,
+    ),
+    backbone=dict(type='TimmCNN', model_name='resnet10t', out_indices=(2,)),
+    head=dict(type='CAMHead', channels=128, num_convs=1),
+    memory=dict(type='RegionMemory', num_slots=100, momentum=0.99, score_gate=0.7),
+    contrast=dict(
+        type='RegionContrastLoss', loss_weight=0.01, temperature=0.07, beta=8.0
+    ),
+    aggregation=dict(type='PrototypeAggregator', num_prototypes=5),
+    coarse_weight=0.4,
+    contrast_from=2,
+)

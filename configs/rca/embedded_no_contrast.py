@@ -1,0 +1,3 @@
+# Aggregation alone (+RSA).
+_base_ = 'embedded.py'
+model = dict(contrast=None)
