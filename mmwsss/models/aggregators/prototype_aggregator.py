@@ -7,11 +7,9 @@ from mmengine.dist import broadcast, get_rank
 from torch import Tensor, nn
 
 from mmwsss.functional.aggregation import aggregate
-from mmwsss.functional.clustering import kmeans
+from mmwsss.functional.clustering import INITS, kmeans
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import ConfigError
-
-STARTS = ('k-means++', 'farthest')
 
 
 @MODELS.register_module()
@@ -61,8 +59,8 @@ class PrototypeAggregator(nn.Module):
             scale = channels**-0.5
         if isinstance(scale, str) or scale <= 0:
             raise ConfigError(f"scale must be positive or 'sqrt', got {scale!r}")
-        if init not in STARTS:
-            raise ConfigError(f'init: expected one of {STARTS}, got {init!r}')
+        if init not in INITS:
+            raise ConfigError(f'init: expected one of {INITS}, got {init!r}')
         self.scale, self.unit_rows = float(scale), unit_rows
         self.spherical, self.init = spherical, init
         shape = num_classes, num_prototypes, channels
@@ -114,20 +112,15 @@ class PrototypeAggregator(nn.Module):
                 and is part of the checkpoint.
 
         Raises:
-            ConfigError: if the memory's classes or channels are not the prototypes'.
+            ConfigError: if the memory has other classes or channels than the
+                prototypes, or fewer slots than a class has prototypes.
         """
-        num_classes, num_prototypes, _ = self.prototypes.shape
-        self._check_channels('memory', rows.shape[2])
-        if len(rows) != num_classes:
-            raise ConfigError(
-                f'{type(self).__name__} has {num_classes} classes, the memory '
-                f"{len(rows)}; set num_classes of both to the model's"
-            )
+        self._check_memory(rows)
         if get_rank() == 0:
             clusters = kmeans(
                 rows,
                 valid,
-                num_clusters=num_prototypes,
+                num_clusters=self.prototypes.shape[1],
                 generator=generator,
                 init=self.init,
                 spherical=self.spherical,
@@ -139,6 +132,22 @@ class PrototypeAggregator(nn.Module):
         broadcast(self.prototypes)
         broadcast(self.ready)
         self.refreshes += 1
+
+    def _check_memory(self, rows: Tensor) -> None:
+        num_classes, num_prototypes, _ = self.prototypes.shape
+        classes, slots, channels = rows.shape
+        self._check_channels('memory', channels)
+        if classes != num_classes:
+            raise ConfigError(
+                f'{type(self).__name__} has {num_classes} classes, the memory '
+                f"{classes}; set num_classes of both to the model's"
+            )
+        if slots < num_prototypes:
+            raise ConfigError(
+                f'{num_prototypes} prototypes a class cannot be found among {slots} '
+                'slots; set memory.num_slots to more or aggregation.num_prototypes to '
+                'fewer'
+            )
 
     def _check_channels(self, name: str, channels: int) -> None:
         own = self.prototypes.shape[2]
