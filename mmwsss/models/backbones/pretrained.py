@@ -92,7 +92,7 @@ def _check_complete(model: nn.Module, name: str, path: str, args: dict) -> None:
     give differ between two builds.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch.initial_seed() + 1)
+        torch.default_generator.manual_seed(torch.initial_seed() + 1)
         twin = timm.create_model(name, pretrained=True, **args).state_dict()
     state = model.state_dict()
     missing = [key for key in state if not torch.equal(state[key], twin[key])]

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
+from mmwsss.models.backbones.norms import keep_statistics
 from mmwsss.models.backbones.pretrained import (
     REFUSALS,
     create_timm,
@@ -120,12 +120,5 @@ class TimmCNN(BaseModule):
         """Set the mode; with ``norm_eval`` batch normalization stays as in testing."""
         super().train(mode)
         if self.norm_eval:
-            set_norms_to_eval(self)
+            keep_statistics(self)
         return self
-
-
-def set_norms_to_eval(module: nn.Module) -> None:
-    """Let batch normalization use its running statistics and not update them."""
-    for part in module.modules():
-        if isinstance(part, _BatchNorm):
-            part.eval()
