@@ -19,7 +19,11 @@ from mmwsss.utils.atomic import atomic_writer
 from mmwsss.utils.errors import DataError, WSSSError
 
 # beginning of the file name: module beside this file, with INPUT_PREFIXES and compute
-MODULES = {'acr_': 'reference_acr', 'seed_': 'reference_seed_curve'}
+MODULES = {
+    'acr_': 'reference_acr',
+    'rca_': 'reference_rca',
+    'seed_': 'reference_seed_curve',
+}
 
 
 def module_for(path: Path) -> ModuleType:
