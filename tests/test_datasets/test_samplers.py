@@ -60,6 +60,30 @@ def test_skip_leaves_out_once(on_rank, rank, world_size):
     assert len(sampler) == len(whole)
 
 
+@pytest.mark.parametrize('shuffle', [True, False])
+@pytest.mark.parametrize('world_size', [1, 2, 3, 4, 11, 30])
+def test_padding_is_what_other_indices_repeat(on_rank, world_size, shuffle):
+    shares = []
+    for rank in range(world_size):
+        on_rank(rank, world_size)
+        sampler = CountedSampler(DATA, seed=5, shuffle=shuffle)
+        shares.append(list(sampler))
+        sampler.skip(len(sampler) - 1)
+        assert [i.padding for i in sampler] == [shares[-1][-1].padding]
+    dealt = [index for turn in zip(*shares, strict=True) for index in turn]
+    assert sorted(i for i in dealt if not i.padding) == list(DATA)
+    assert [i.padding for i in dealt] == [False] * 11 + [True] * (len(dealt) - 11)
+
+
+def test_nothing_is_padding_where_none_is_added(on_rank):
+    for rank in range(3):
+        on_rank(rank, 3)
+        sampler = CountedSampler(DATA, seed=5, round_up=False)
+        assert not any(index.padding for index in sampler)
+        endless = InfiniteCountedSampler(DATA, seed=5)
+        assert not any(index.padding for index in itertools.islice(endless, 40))
+
+
 def test_skip_counts_of_the_running_pass_alone():
     sampler = CountedSampler(DATA, seed=5)
     sampler.skip(4)

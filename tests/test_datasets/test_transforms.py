@@ -232,6 +232,25 @@ def test_packed_sample(results):
     assert type(results['sample_idx']) is CountedIndex
 
 
+@pytest.mark.parametrize(
+    ('index', 'padding'),
+    [
+        (CountedIndex(3, 7, 1), False),
+        (CountedIndex(3, 7, 1, padding=True), True),
+        (3, False),
+        (None, False),
+    ],
+)
+def test_packed_sample_knows_that_it_is_padding(results, index, padding):
+    results['sample_idx'] = index
+    if index is None:
+        del results['sample_idx']
+    for packer in (PackWSSSInputs(), PackWSSSInputs(meta_keys=['img_path'])):
+        sample = packer(LoadImage()(results))['data_samples']
+        assert sample.padding is padding
+        assert 'padding' in sample.metainfo_keys()
+
+
 def test_packed_sample_without_ground_truth(results):
     sample = PackWSSSInputs()(LoadImage()(results))['data_samples']
     assert 'gt_label' not in sample

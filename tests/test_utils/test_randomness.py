@@ -1,3 +1,4 @@
+import copy
 import pickle
 import random
 
@@ -24,14 +25,24 @@ class Echo(Dataset):
         return 6
 
     def __getitem__(self, index):
-        return int(index), index.seed, index.epoch
+        return int(index), index.seed, index.epoch, index.padding
 
 
 @pytest.mark.parametrize('protocol', range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_counted_index_survives_pickling(protocol):
-    found = pickle.loads(pickle.dumps(CountedIndex(5, 7, 2), protocol))
-    assert type(found) is CountedIndex
-    assert (int(found), found.seed, found.epoch) == (5, 7, 2)
+    for padding in (False, True):
+        index = CountedIndex(5, 7, 2, padding)
+        for found in (
+            pickle.loads(pickle.dumps(index, protocol)),
+            copy.deepcopy(index),
+        ):
+            assert type(found) is CountedIndex
+            assert (int(found), found.seed, found.epoch) == (5, 7, 2)
+            assert found.padding is padding
+
+
+def test_counted_index_is_no_padding_unless_said():
+    assert CountedIndex(5, 7, 2).padding is False
 
 
 def test_counted_index_is_an_index():
@@ -42,10 +53,13 @@ def test_counted_index_is_an_index():
 
 @pytest.mark.parametrize('workers', [0, 2])
 def test_counted_index_reaches_workers(workers):
-    order = [CountedIndex(i, 7, 3) for i in (4, 0, 5, 1)]
+    order = [CountedIndex(i, 7, 3, i == 1) for i in (4, 0, 5, 1)]
     loader = DataLoader(Echo(), 2, sampler=order, num_workers=workers)
     batches = [torch.stack(batch, 1).tolist() for batch in loader]
-    assert batches == [[[4, 7, 3], [0, 7, 3]], [[5, 7, 3], [1, 7, 3]]]
+    assert batches == [
+        [[4, 7, 3, False], [0, 7, 3, False]],
+        [[5, 7, 3, False], [1, 7, 3, True]],
+    ]
 
 
 @pytest.mark.parametrize(
