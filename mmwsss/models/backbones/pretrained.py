@@ -39,11 +39,18 @@ def fetching(name: str, pretrained: bool | str) -> Iterator[None]:
     except CheckpointError:
         raise
     except Exception as error:  # every hub client raises its own kinds
-        source = 'the hub' if pretrained is True else pretrained
+        source, remedy = pretrained, 'check that the file is whole and of this network'
+        if pretrained is True:
+            source, remedy = (
+                'the hub',
+                (
+                    'without a network, download them elsewhere and set pretrained to the '
+                    'file'
+                ),
+            )
         raise CheckpointError(
             f'cannot load weights of {name} from {source} '
-            f'({type(error).__name__}: {error}); without a network, download them '
-            'elsewhere and set pretrained to the file'
+            f'({type(error).__name__}: {error}); {remedy}'
         ) from error
 
 

@@ -43,7 +43,7 @@ class TimmCNN(BaseModule):
 
     Raises:
         ConfigError: if timm has no such model, it refuses the arguments, does not give
-            maps (B, D, h, w), or does not keep to ``output_stride``.
+            maps (B, D, h, w), no level is named, or does not keep to ``output_stride``.
     """
 
     def __init__(
@@ -58,6 +58,10 @@ class TimmCNN(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if isinstance(out_indices, int) or not out_indices:
+            raise ConfigError(
+                f'out_indices: expected levels such as (-1,), got {out_indices!r}'
+            )
         self.model_name, self.pretrained = model_name, pretrained
         self.norm_eval = norm_eval
         self.args = dict(args or {}, features_only=True, out_indices=list(out_indices))
