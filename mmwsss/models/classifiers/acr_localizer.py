@@ -13,7 +13,6 @@ from mmwsss.functional.localization import (
     BLOCK_MAP_KINDS,
     block_map,
     min_max_normalize,
-    refine_with_affinity,
 )
 from mmwsss.functional.views import DIHEDRAL, INVERSE, apply_dihedral
 from mmwsss.models.backbones.attention_vit import AttentionViT
@@ -143,7 +142,7 @@ class ACRLocalizer:
     def _join_blocks(self, found: ClassTokenGradients) -> Tensor:
         pairs = zip(found.gradients, found.attentions)
         maps = torch.stack([block_map(*pair, self.kind) for pair in pairs]).sum(0)
-        return refine_with_affinity(maps, found.affinity) if self.affinity else maps
+        return found.affinity.spread(maps) if self.affinity else maps
 
 
 def _scale_to_patches(images: Tensor, scale: float, stride: int) -> Tensor:

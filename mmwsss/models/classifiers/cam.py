@@ -78,7 +78,8 @@ class CAMClassifier(WSSSClassifier):
             if grid is None:
                 grid = maps.shape[-2], maps.shape[-1]
                 logits = maps[: len(inputs)].mean((-2, -1))
-            for name, part in zip(names, maps.float().relu().chunk(len(names))):
+            positive = maps.to(torch.promote_types(maps.dtype, torch.float32)).relu()
+            for name, part in zip(names, positive.chunk(len(names))):
                 total = total + restore_view(part, name, grid)
         picked = [maps[classes] for maps, classes in zip(total, choose_tags(logits))]
         return Localization(logits, [max_normalize(maps) for maps in picked])
