@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mmwsss.functional.blocked_attention import blocked_attend_with_head_mean
 from mmwsss.functional.checks import check_shape
 
 DISTANCES = {'l1': F.l1_loss, 'l2': F.mse_loss, 'smooth_l1': F.smooth_l1_loss}
@@ -39,19 +41,20 @@ def attend_with_head_mean(
     r"""Attention output and the matrix averaged over heads (ACR, eq. 4).
 
     :math:`O = AV` and :math:`\bar A = \frac1H \sum_h A_h`. The per-head matrices
-    are recomputed in the backward pass, so that none outlives this call.
+    are recomputed in the backward pass, so that none outlives this call. Under
+    autocast the products are taken in its type. Differentiable once.
 
     Args:
-        query: (B, H, N, D).
+        query: (B, H, M, D).
         key: (B, H, N, D).
-        value: (B, H, N, D).
+        value: (B, H, N, E).
         scale: Factor before the softmax.
 
     Returns:
-        Output (B, H, N, D) and head mean (B, N, N), rows sum to 1.
+        Output (B, H, M, E) and head mean (B, M, N), float32 at least, rows sum to 1.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes disagree.
 
     Example:
         >>> import torch
@@ -61,19 +64,87 @@ def attend_with_head_mean(
         >>> output[0, :, :, 0].tolist(), mean[0].tolist()
         ([[2.0, 2.0], [2.0, 2.0]], [[0.5, 0.5], [0.5, 0.5]])
     """
-    check_shape('query', query, ('B', 'H', 'N', 'D'))
-    check_shape('key', key, query.shape)
-    check_shape('value', value, query.shape)
+    check_shape('query', query, ('B', 'H', 'M', 'D'))
+    check_shape('key', key, (*query.shape[:2], 'N', query.shape[3]))
+    check_shape('value', value, (*key.shape[:3], 'E'))
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):
+        lower = torch.get_autocast_dtype(kind)
+        query, key, value = (part.to(lower) for part in (query, key, value))
+    with torch.autocast(kind, enabled=False):
+        way = blocked_attend_with_head_mean if kind == 'cpu' else recomputed_attend
+        return way(query, key, value, scale=scale)
 
-    def attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        attention = attention_probabilities(query, key, scale=scale)
-        return attention @ value, attention.mean(1)
 
-    if not query.requires_grad:
-        return attend(query, key, value)
+def recomputed_attend(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Attend as :func:`attend_with_head_mean`, all heads at once, on any device.
+
+    Example:
+        >>> q, v = torch.zeros(1, 1, 2, 1), torch.tensor([[[[1.0], [3.0]]]])
+        >>> recomputed_attend(q, q, v, scale=1.0)[0].flatten()
+        tensor([2., 2.])
+    """
+    if not any(part.requires_grad for part in (query, key, value)):
+        return _attend(query, key, value, scale)
     return checkpoint(
-        attend, query, key, value, use_reentrant=False, preserve_rng_state=False
+        _attend, query, key, value, scale, use_reentrant=False, preserve_rng_state=False
     )
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    exact = torch.promote_types(query.dtype, torch.float32)
+    attention = ((query * scale) @ key.transpose(-2, -1)).softmax(-1, dtype=exact)
+    return attention.to(value.dtype) @ value, attention.mean(1)
+
+
+def spread_along_attention(
+    maps: Tensor, query: Tensor, key: Tensor, *, scale: float
+) -> Tensor:
+    r"""Spread maps along head-mean attention that is never formed.
+
+    :math:`m \leftarrow \bar A_{1:,1:}\, m` with
+    :math:`A = \mathrm{softmax}(s\,QK^\top)`: fused attention whose values are the
+    maps, 0 at the class token.
+
+    Args:
+        maps: (B, K, n), one value a patch.
+        query: (B, H, n, D), of the patches.
+        key: (B, H, 1 + n, D), class token at index 0.
+        scale: Factor s before the softmax.
+
+    Returns:
+        (B, K, n) of the type of ``maps``.
+
+    Raises:
+        ValueError: if the shapes disagree.
+
+    Example:
+        >>> key = torch.zeros(1, 1, 3, 4)
+        >>> maps = torch.tensor([[[3.0, 6.0]]])
+        >>> spread_along_attention(maps, key[:, :, 1:], key, scale=1.0)
+        tensor([[[3., 3.]]])
+    """
+    check_shape('maps', maps, ('B', 'K', 'n'))
+    batch, classes, patches = maps.shape
+    check_shape('query', query, (batch, 'H', patches, 'D'))
+    heads, width = query.shape[1], query.shape[3]
+    check_shape('key', key, (batch, heads, 1 + patches, width))
+    if classes == 0:
+        return maps
+    # kept near 1, where half precision is at its best
+    peak = maps.abs().amax((1, 2), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
+    spread = []
+    # fused kernels want values as wide as keys
+    for part in (maps / peak).split(width, 1):
+        value = F.pad(part.mT, (0, width - part.shape[1], 1, 0)).to(query.dtype)
+        value = value[:, None].expand(-1, heads, -1, -1)
+        output = F.scaled_dot_product_attention(query, key, value, scale=scale)
+        spread.append(output[..., : part.shape[1]].to(maps.dtype).mean(1).mT)
+    return torch.cat(spread, 1) * peak
 
 
 def attention_consistency(

@@ -12,6 +12,8 @@ from mmwsss.functional.attention import (
     attention_divergence,
     attention_probabilities,
     feature_affinity,
+    recomputed_attend,
+    spread_along_attention,
 )
 
 B, H, N, D, SCALE = 2, 3, 4, 5, 0.7
@@ -48,8 +50,14 @@ def test_probabilities_equal_loops_also_for_fewer_queries():
     )
 
 
-def test_output_and_head_mean_equal_loops(qkv):
-    output, mean = attend_with_head_mean(*qkv, scale=SCALE)
+@pytest.fixture(params=[attend_with_head_mean, recomputed_attend])
+def attend(request):
+    """Each way that a device may take."""
+    return request.param
+
+
+def test_output_and_head_mean_equal_loops(qkv, attend):
+    output, mean = attend(*qkv, scale=SCALE)
     attention = probabilities_by_loops(qkv[0], qkv[1], SCALE)
     want_output, want_mean = torch.zeros_like(output), torch.zeros_like(mean)
     for b in range(B):
@@ -62,18 +70,17 @@ def test_output_and_head_mean_equal_loops(qkv):
     torch.testing.assert_close(mean, want_mean, rtol=0, atol=1e-12)
 
 
-def test_gradients_pass_gradcheck(qkv):
-    assert torch.autograd.gradcheck(
-        lambda *parts: attend_with_head_mean(*parts, scale=SCALE), qkv
-    )
+def test_gradients_pass_gradcheck(qkv, attend):
+    assert torch.autograd.gradcheck(lambda *parts: attend(*parts, scale=SCALE), qkv)
 
 
-def test_gradients_equal_autograd_without_recomputation(qkv):
+def plain(query, key, value):
+    attention = torch.softmax(SCALE * query @ key.mT, -1)
+    return attention @ value, attention.mean(1)
+
+
+def test_gradients_equal_autograd_without_recomputation(qkv, attend):
     weights = random(B, H, N, D, seed=7), random(B, N, N, seed=8)
-
-    def plain(query, key, value):
-        attention = torch.softmax(SCALE * query @ key.mT, -1)
-        return attention @ value, attention.mean(1)
 
     def gradients(function):
         output, mean = function(*qkv)
@@ -81,12 +88,12 @@ def test_gradients_equal_autograd_without_recomputation(qkv):
             (output * weights[0]).sum() + (mean * weights[1]).sum(), qkv
         )
 
-    recomputed = gradients(lambda *parts: attend_with_head_mean(*parts, scale=SCALE))
+    recomputed = gradients(lambda *parts: attend(*parts, scale=SCALE))
     for got, want in zip(recomputed, gradients(plain)):
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
 
 
-def test_per_head_matrices_are_not_kept_for_the_backward_pass(qkv):
+def test_per_head_matrices_are_not_kept_for_the_backward_pass(qkv, attend):
     saved = []
 
     def pack(tensor):
@@ -94,30 +101,83 @@ def test_per_head_matrices_are_not_kept_for_the_backward_pass(qkv):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        attend_with_head_mean(*qkv, scale=SCALE)
+        attend(*qkv, scale=SCALE)
     assert (B, H, N, N) not in saved
 
 
-def test_only_key_and_value_need_gradients(qkv):
+def test_only_key_and_value_need_gradients(qkv, attend):
     query, key, value = qkv
     frozen = query.detach()
-    output, mean = attend_with_head_mean(frozen, key, value, scale=SCALE)
+    output, mean = attend(frozen, key, value, scale=SCALE)
     loss = output.square().sum() + mean.square().sum()
     got = torch.autograd.grad(loss, (key, value))
-    output, mean = attend_with_head_mean(query, key, value, scale=SCALE)
+    output, mean = attend(query, key, value, scale=SCALE)
     loss = output.square().sum() + mean.square().sum()
     for one, two in zip(got, torch.autograd.grad(loss, (key, value))):
         torch.testing.assert_close(one, two)
 
 
+@pytest.mark.parametrize('wide', [0, 2, 7])
+def test_fewer_queries_and_values_of_another_width(qkv, attend, wide):
+    query, key, value = (part.detach() for part in qkv)
+    value = value.repeat(1, 1, 1, 2)[..., :wide]
+    output, mean = attend(query[:, :, 1:], key, value, scale=SCALE)
+    want_output, want_mean = plain(query[:, :, 1:], key, value)
+    torch.testing.assert_close(output, want_output)
+    torch.testing.assert_close(mean, want_mean)
+
+
+@pytest.mark.parametrize('kind', [torch.bfloat16, torch.float32])
+def test_under_autocast_the_mean_stays_in_float32(qkv, kind):
+    parts = [part.detach().float() for part in qkv]
+    parts[0] = parts[0].to(kind)  # a norm of queries leaves them in another type
+    with torch.autocast('cpu', torch.bfloat16):
+        output, mean = attend_with_head_mean(*parts, scale=SCALE)
+    assert (output.dtype, mean.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(mean.sum(-1), torch.ones(B, N))
+    want_output, want_mean = plain(*(part.float() for part in parts))
+    torch.testing.assert_close(mean, want_mean, rtol=0, atol=0.02)
+    torch.testing.assert_close(output.float(), want_output, rtol=0, atol=0.05)
+
+
+def test_maps_spread_along_attention_equal_loops(qkv):
+    query, key = (part.detach() for part in qkv[:2])
+    attention = probabilities_by_loops(query, key, SCALE)
+    maps = 1e-6 * random(B, 13, N - 1, seed=5)  # more maps than keys are wide
+    got = spread_along_attention(maps, query[:, :, 1:], key, scale=SCALE)
+    want = torch.zeros_like(maps)
+    for b, k, i in torch.cartesian_prod(*map(torch.arange, maps.shape)).tolist():
+        for h in range(H):
+            row = attention[b, h, i + 1, 1:]
+            want[b, k, i] += (row * maps[b, k]).sum() / H
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-18)
+
+
+def test_no_map_and_a_map_of_zeros_are_spread(qkv):
+    query, key = (part.detach() for part in qkv[:2])
+    for classes in (0, 2):
+        maps = torch.zeros(B, classes, N - 1, dtype=torch.float64)
+        got = spread_along_attention(maps, query[:, :, 1:], key, scale=SCALE)
+        assert torch.equal(got, maps)
+
+
+def test_maps_of_other_shapes(qkv):
+    query, key = (part.detach() for part in qkv[:2])
+    maps = torch.zeros(B, 2, N - 1)
+    with pytest.raises(ValueError, match='query: expected shape'):
+        spread_along_attention(maps, query, key, scale=1.0)
+    with pytest.raises(ValueError, match='key: expected shape'):
+        spread_along_attention(maps, query[:, :, 1:], key[:, :, 1:], scale=1.0)
+
+
 def test_attention_of_other_shapes():
     query = torch.zeros(B, H, N, D)
-    with pytest.raises(ValueError, match=r'query: expected shape \(B, H, N, D\)'):
+    with pytest.raises(ValueError, match=r'query: expected shape \(B, H, M, D\)'):
         attend_with_head_mean(query[0], query, query, scale=1.0)
     with pytest.raises(ValueError, match='key: expected shape'):
-        attend_with_head_mean(query, query[:, :, 1:], query, scale=1.0)
+        attend_with_head_mean(query, query[:, :, :, 1:], query, scale=1.0)
     with pytest.raises(ValueError, match='value: expected shape'):
-        attend_with_head_mean(query, query, query[..., 1:], scale=1.0)
+        attend_with_head_mean(query, query, query[:, :, 1:], scale=1.0)
 
 
 DISTANCE = {

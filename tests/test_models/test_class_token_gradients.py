@@ -7,10 +7,12 @@ from plain_attention import plain_forward, plain_gradients
 from torch import nn
 
 from mmwsss.models.backbones.class_token_gradients import class_token_gradients
+from mmwsss.models.backbones.patch_affinity import ReplayedAffinity, SummedAffinity
 from mmwsss.utils.errors import ConfigError
 
 CHOSEN = torch.tensor([[0, 3, 4], [2, 2, 1]])
 ALL_STARTS = range(DEPTH)
+both_ways = pytest.mark.parametrize('affinity', [SummedAffinity, ReplayedAffinity])
 
 
 @pytest.fixture(scope='module')
@@ -19,10 +21,15 @@ def model():
     return tiny_vit().double(), head.double()
 
 
-def compute(model, batch, start_block, chosen=CHOSEN):
+def compute(model, batch, start_block, chosen=CHOSEN, affinity=SummedAffinity):
     vit, head = model
     return class_token_gradients(
-        vit, batch, head, lambda _: chosen, start_block=start_block
+        vit,
+        batch,
+        head,
+        lambda _: chosen,
+        start_block=start_block,
+        affinity=affinity(),
     )
 
 
@@ -30,11 +37,19 @@ def close(got, want):
     torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-13)
 
 
+def matrix(affinity, like):
+    """The affinity (B, n, n) that the object stands for."""
+    patches = like.shape[-1]
+    basis = torch.eye(patches, dtype=like.dtype).expand(len(like), -1, -1)
+    return affinity.spread(basis).mT
+
+
+@both_ways
 @pytest.mark.parametrize('start', ALL_STARTS)
 @pytest.mark.parametrize('size', [(64, 64), (32, 80)])
-def test_rows_equal_plain_autograd(model, start, size):
+def test_rows_equal_plain_autograd(model, start, size, affinity):
     batch = images(2, *size, dtype=torch.float64)
-    found = compute(model, batch, start)
+    found = compute(model, batch, start, affinity=affinity)
     assert len(found.gradients) == len(found.attentions) == DEPTH - start
     for image in range(2):
         for k, index in enumerate(CHOSEN[image].tolist()):
@@ -46,14 +61,15 @@ def test_rows_equal_plain_autograd(model, start, size):
     assert max(g.abs().max() for g in found.gradients) > 1e-3
 
 
+@both_ways
 @pytest.mark.parametrize('start', ALL_STARTS)
-def test_logits_and_affinity_equal_the_plain_pass(model, start):
+def test_logits_and_affinity_equal_the_plain_pass(model, start, affinity):
     batch = images(dtype=torch.float64)
-    found = compute(model, batch, start)
+    found = compute(model, batch, start, affinity=affinity)
     logits, attentions = plain_forward(*model, batch)
     close(found.logits, logits.detach())
     want = sum(attention.mean(1)[:, 1:, 1:] for attention in attentions)
-    close(found.affinity, want.detach())
+    close(matrix(found.affinity, want), want.detach())
     assert torch.equal(found.classes, CHOSEN)
 
 
@@ -74,9 +90,11 @@ def test_inside_no_grad_and_with_frozen_weights(model, start):
 
 
 @pytest.mark.parametrize('start', [0, DEPTH - 2])
-def test_nothing_carries_a_graph_and_no_weight_gets_a_gradient(model, start):
-    found = compute(model, images(dtype=torch.float64), start)
-    tensors = [found.logits, found.affinity, *found.gradients, *found.attentions]
+@both_ways
+def test_nothing_carries_a_graph_and_no_weight_gets_a_gradient(model, start, affinity):
+    found = compute(model, images(dtype=torch.float64), start, affinity=affinity)
+    spread = found.affinity.spread(torch.ones(2, 1, 16, dtype=torch.float64))
+    tensors = [found.logits, spread, *found.gradients, *found.attentions]
     assert not any(tensor.requires_grad for tensor in tensors)
     assert all(p.grad is None for part in model for p in part.parameters())
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from mmwsss.functional.attention import attention_probabilities
 from mmwsss.models.backbones.attention_vit import AttentionViT
-from mmwsss.models.backbones.timm_blocks import finish, project, run_block
+from mmwsss.models.backbones.patch_affinity import PatchAffinity
+from mmwsss.models.backbones.timm_blocks import finish, project
 from mmwsss.utils.errors import ConfigError
 
 
@@ -34,8 +35,8 @@ class ClassTokenGradients(NamedTuple):
     """One (B, K, H, n) a block: gradient towards the patches."""
     attentions: list[Tensor]
     """One (B, 1, H, n) a block: attention of the class token to the patches."""
-    affinity: Tensor
-    """(B, n, n): patch-to-patch head-mean attention, summed over all blocks."""
+    affinity: PatchAffinity
+    """Patch-to-patch head-mean attention, summed over all blocks."""
 
 
 class _Row(NamedTuple):
@@ -53,6 +54,7 @@ def class_token_gradients(
     select: Callable[[Tensor], Tensor],
     *,
     start_block: int,
+    affinity: PatchAffinity | None = None,
 ) -> ClassTokenGradients:
     """Differentiate logits with respect to the class token's attention.
 
@@ -64,6 +66,7 @@ def class_token_gradients(
         head: Class token (B, E) after the last block to logits (B, C).
         select: Logits (B, C), without graph, to class indices (B, K) int64.
         start_block: First block, from 0, whose gradients are wanted.
+        affinity: Gathers the patch affinity; None chooses by the device.
 
     Returns:
         Everything that ACR's maps are made of; without graph.
@@ -76,13 +79,13 @@ def class_token_gradients(
             f'start_block: expected 0..{vit.depth - 1} for {vit.depth} blocks, '
             f'got {start_block}'
         )
+    affinity = affinity or PatchAffinity.for_device(images.device)
     with torch.no_grad():
-        tokens, affinity = vit.embed(images), images.new_zeros(())
+        tokens = vit.embed(_in_fast_layout(images))
         for block in vit.vit.blocks[:start_block]:
-            tokens, attention = run_block(block, tokens)
-            affinity = affinity + attention[:, 1:, 1:]
+            tokens = affinity.run_block(block, tokens)
     with torch.enable_grad():
-        token, rows, later = _run_apart(vit.vit.blocks[start_block:], tokens)
+        token, rows = _run_apart(vit.vit.blocks[start_block:], tokens, affinity)
         logits = head(token[:, 0])
     classes = select(logits.detach())
     output_gradients = _differentiate(logits, classes, [row.output for row in rows])
@@ -94,34 +97,40 @@ def class_token_gradients(
             for gradient, row in zip(output_gradients, rows)
         ],
         attentions=[row.attention.detach()[:, None, :, 0, 1:] for row in rows],
-        affinity=affinity + later,
+        affinity=affinity,
     )
 
 
+def _in_fast_layout(images: Tensor) -> Tensor:
+    """Channels last makes the stem's convolutions faster on CPUs."""
+    if images.device.type != 'cpu':
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 def _run_apart(
-    blocks: list[Block], tokens: Tensor
-) -> tuple[Tensor, list[_Row], Tensor]:
-    """Run blocks with the class token apart; also sum their patch affinities."""
+    blocks: list[Block], tokens: Tensor, affinity: PatchAffinity
+) -> tuple[Tensor, list[_Row]]:
+    """Run blocks with the class token apart."""
     token, patches = tokens[:, :1], tokens[:, 1:]
     rows: list[_Row] = []
-    affinity = tokens.new_zeros(())
     for block in blocks:
-        is_last = block is blocks[-1]
+        scale = block.attn.scale
         token_query, token_key, token_value = project(block, token)
         with torch.set_grad_enabled(patches.requires_grad):
             query, patch_key, patch_value = project(block, patches)
         key = torch.cat([token_key, patch_key], 2)
         value = torch.cat([token_value, patch_value], 2)
-        row = _class_row(block, token_query, key, value, is_first=not rows)
-        # Patches of the last block reach no logit: only their affinity is wanted.
-        with torch.set_grad_enabled(token.requires_grad and not is_last):
-            attention = attention_probabilities(query, key, scale=block.attn.scale)
-            affinity = affinity + attention.detach().mean(1)[..., 1:]
-            if not is_last:
-                patches = finish(block, patches, attention @ value)
-        token = finish(block, token, row.output)
-        rows.append(row)
-    return token, rows, affinity
+        rows.append(_class_row(block, token_query, key, value, is_first=not rows))
+        if block is blocks[-1]:
+            # its patches reach no logit
+            affinity.observe(query, key, scale=scale)
+        else:
+            with torch.set_grad_enabled(token.requires_grad):
+                context = affinity.attend(query, key, value, scale=scale)
+                patches = finish(block, patches, context)
+        token = finish(block, token, rows[-1].output)
+    return token, rows
 
 
 def _class_row(
