@@ -22,6 +22,9 @@ REFUSALS = (
 )
 """What timm's models raise for arguments that they do not know or cannot meet."""
 
+FROM_HUB = 'without a network, download them elsewhere and set pretrained to the file'
+FROM_FILE = 'check that the file is whole and of this network'
+
 
 @contextmanager
 def fetching(name: str, pretrained: bool | str) -> Iterator[None]:
@@ -39,15 +42,9 @@ def fetching(name: str, pretrained: bool | str) -> Iterator[None]:
     except CheckpointError:
         raise
     except Exception as error:  # every hub client raises its own kinds
-        source, remedy = pretrained, 'check that the file is whole and of this network'
-        if pretrained is True:
-            source, remedy = (
-                'the hub',
-                (
-                    'without a network, download them elsewhere and set pretrained to the '
-                    'file'
-                ),
-            )
+        is_hub = pretrained is True
+        source = 'the hub' if is_hub else pretrained
+        remedy = FROM_HUB if is_hub else FROM_FILE
         raise CheckpointError(
             f'cannot load weights of {name} from {source} '
             f'({type(error).__name__}: {error}); {remedy}'
