@@ -111,7 +111,7 @@ def test_official_weights(monkeypatch, stock, official):
 
 
 def test_without_network_the_remedy_is_named(monkeypatch):
-    def refuse(url, **settings):
+    def refuse(url, check_hash):
         raise OSError('Network is unreachable')
 
     monkeypatch.setattr(DOWNLOAD, refuse)

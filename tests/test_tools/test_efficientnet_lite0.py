@@ -212,9 +212,7 @@ def test_check(tool, monkeypatch, source, state, tmp_path, capsys, error, shown)
     assert out.exists() == (shown is not None)
 
 
-def test_absent_packages_are_named(
-    tool, monkeypatch, source, tmp_path
-):
+def test_absent_packages_are_named(tool, monkeypatch, source, tmp_path):
     monkeypatch.setattr(tool, 'find_spec', lambda name: None)
     out = tmp_path / 'lite0.pth'
     message = fails_with(tool, '--out', out)
