@@ -2,6 +2,7 @@
 
 from mmwsss.datasets import samplers as samplers
 from mmwsss.datasets import transforms as transforms
+from mmwsss.datasets.coco import COCOTagDataset
 from mmwsss.datasets.pseudo_label import PseudoLabelDataset, VOCPseudoLabelDataset
 from mmwsss.datasets.synthetic_tags import SyntheticTagDataset
 from mmwsss.datasets.tag_dataset import TagDataset
@@ -13,6 +14,7 @@ from mmwsss.datasets.tag_list import (
 from mmwsss.datasets.voc import VOCTagDataset
 
 __all__ = [
+    'COCOTagDataset',
     'PseudoLabelDataset',
     'SyntheticTagDataset',
     'TagDataset',

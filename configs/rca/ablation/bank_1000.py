@@ -1,0 +1,3 @@
+# A bank of 1000 slots a class.
+_base_ = '../vgg16_voc.py'
+model = dict(memory=dict(num_slots=1000))

@@ -1,0 +1,3 @@
+# Aggregation alone (+RSA).
+_base_ = '../vgg16_voc.py'
+model = dict(contrast=None)

@@ -1,0 +1,3 @@
+# 20 prototypes a class.
+_base_ = '../vgg16_voc.py'
+model = dict(aggregation=dict(num_prototypes=20))

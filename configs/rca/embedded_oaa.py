@@ -1,0 +1,7 @@
+# Both heads without contrast and aggregation (OAA++).
+_base_ = 'embedded.py'
+model = dict(memory=None, contrast=None, aggregation=None)
+custom_hooks = [
+    dict(type='CountedRandomnessHook'),
+    dict(type='MapAccumulationHook'),
+]

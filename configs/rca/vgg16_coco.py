@@ -1,0 +1,8 @@
+# RCA with VGG16 on COCO-2014; 4 processes x 2 images.
+_base_ = [
+    '../_base_/models/rca_vgg16.py',
+    '../_base_/datasets/coco_368.py',
+    '../_base_/schedules/rca_30e.py',
+    '../_base_/rca_runtime.py',
+]
+model = dict(num_classes=80)
