@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ SIZES = ('input_shape', 'img_shape', 'ori_shape')
 # half precision moves the mIoU by at most 0.08 at any threshold on maps of all kinds
 # measured; 255 steps move it by several points at low thresholds on peaked maps
 MAP_TYPE = np.dtype('<f2')
+# a map that is a maximum over epochs is kept in the steps it is compared in
+STEP_TYPE = np.dtype(np.uint8)
+STEPS = 255
+TYPE_BY_STEPS = {None: MAP_TYPE, STEPS: STEP_TYPE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,8 @@ class SeedRecord:
     """The localization maps of an image, and what brings them to its pixels.
 
     Args:
-        maps: (k, h, w) in [0, 1] on the network's grid; kept in half precision.
+        maps: (k, h, w) on the network's grid: floats in [0, 1], kept in half
+            precision, or uint8 for multiples of 1/255, kept as they are.
         classes: k foreground class indices, ascending, 0 = first after background.
         input_shape: (H, W) in pixels that the grid covers, padding included.
         img_shape: (H, W) in pixels of the image inside the network input.
@@ -41,7 +46,7 @@ class SeedRecord:
         ValueError: if the parts do not fit one another or a value is outside [0, 1].
     """
 
-    maps: NDArray[np.float16]
+    maps: NDArray[np.float16] | NDArray[np.uint8]
     classes: tuple[int, ...]
     input_shape: Size
     img_shape: Size
@@ -49,12 +54,13 @@ class SeedRecord:
     align_corners: bool
 
     def __post_init__(self) -> None:
-        maps = np.ascontiguousarray(self.maps, dtype=MAP_TYPE)
+        kept = STEP_TYPE if self.maps.dtype == STEP_TYPE else MAP_TYPE
+        maps = np.ascontiguousarray(self.maps, dtype=kept)
         if maps.ndim != 3 or len(maps) != len(self.classes) or 0 in maps.shape[1:]:
             raise ValueError(
                 f'maps: expected shape ({len(self.classes)}, h, w), got {maps.shape}'
             )
-        if not ((maps >= 0) & (maps <= 1)).all():
+        if kept is MAP_TYPE and not ((maps >= 0) & (maps <= 1)).all():
             raise ValueError('maps: expected values in [0, 1]')
         object.__setattr__(self, 'maps', maps)
         object.__setattr__(self, 'classes', tuple(int(c) for c in self.classes))
@@ -97,8 +103,24 @@ class SeedRecord:
         )
 
     def tensor(self) -> Tensor:
-        """Return the maps, (k, h, w) float32."""
-        return torch.from_numpy(self.maps.astype(np.float32))
+        """Return the maps, (k, h, w) float32 in [0, 1]."""
+        values = torch.from_numpy(self.maps.astype(np.float32))
+        return values / STEPS if self.maps.dtype == STEP_TYPE else values
+
+    def with_classes(self, classes: Sequence[int]) -> SeedRecord:
+        """Return the record with maps of 0 for classes that have none.
+
+        Args:
+            classes: Ascending; those of the record are among them.
+
+        Raises:
+            ValueError: if a map's class is not.
+        """
+        if set(self.classes) - set(classes):
+            raise ValueError(f'classes: {self.classes} are not all in {classes}')
+        maps = np.zeros((len(classes), *self.maps.shape[1:]), self.maps.dtype)
+        maps[[list(classes).index(own) for own in self.classes]] = self.maps
+        return replace(self, maps=maps, classes=tuple(classes))
 
     def geometry(self) -> dict[str, Any]:
         """Return the keyword arguments of ``functional.localization.maps_to_image``."""
@@ -109,7 +131,8 @@ class SeedRecord:
 class SeedCodec:
     """Bytes of a seed record: a line of JSON, then the deflated maps.
 
-    The high bytes of all values come before the low bytes, which deflates better.
+    The low bytes of all values come before the high bytes, which deflates better. The
+    header of uint8 maps names their ``steps``.
     """
 
     kind = 'seeds'
@@ -122,7 +145,9 @@ class SeedCodec:
         header = dict(
             value.geometry(), classes=value.classes, grid=value.maps.shape[1:]
         )
-        planes = value.maps.view(np.uint8).reshape(-1, MAP_TYPE.itemsize).T
+        if value.maps.dtype == STEP_TYPE:
+            header['steps'] = STEPS
+        planes = value.maps.view(np.uint8).reshape(-1, value.maps.itemsize).T
         line = json.dumps(header, sort_keys=True).encode()
         return line + b'\n' + zlib.compress(planes.tobytes())
 
@@ -132,9 +157,10 @@ class SeedCodec:
         header = json.loads(line)
         try:
             shape = (len(header['classes']), *header.pop('grid'))
-            planes = _inflate(packed, int(np.prod(shape)) * MAP_TYPE.itemsize)
-            values = planes.reshape(MAP_TYPE.itemsize, -1).T
-            maps = np.ascontiguousarray(values).view(MAP_TYPE).reshape(shape)
+            kind = TYPE_BY_STEPS[header.pop('steps', None)]
+            planes = _inflate(packed, int(np.prod(shape)) * kind.itemsize)
+            values = planes.reshape(kind.itemsize, -1).T
+            maps = np.ascontiguousarray(values).view(kind).reshape(shape)
             return SeedRecord(maps=maps, **header)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f'unknown header {header}') from error

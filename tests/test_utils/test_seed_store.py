@@ -86,6 +86,39 @@ def test_bytes_are_fixed():
     assert zlib.decompress(packed) == expected
 
 
+def test_steps_are_kept_as_they_are(tmp_path):
+    steps = np.arange(24, dtype=np.uint8).reshape(1, 4, 6) * 11
+    store = ArtefactStore.create(tmp_path, SeedCodec(), identity())
+    store.write('x', record(maps=steps, classes=(3,)))
+    found = store.read('x')
+    assert found.maps.dtype == np.uint8
+    np.testing.assert_array_equal(found.maps, steps)
+    expected = [[[k * 11 / 255 for k in range(6 * i, 6 * i + 6)] for i in range(4)]]
+    np.testing.assert_allclose(found.tensor(), expected, rtol=1e-7)
+    assert found.tensor().dtype == torch.float32
+    line, _, packed = SeedCodec().encode(found).partition(b'\n')
+    assert json.loads(line)['steps'] == 255
+    assert zlib.decompress(packed) == steps.tobytes()
+
+
+@pytest.mark.parametrize('kind', [np.uint8, np.float16])
+def test_classes_without_a_map_get_one_of_zero(kind):
+    value = record(maps=np.ones((2, 4, 6), kind), classes=(2, 5))
+    found = value.with_classes((1, 2, 3, 5))
+    assert found.classes == (1, 2, 3, 5) and found.maps.dtype == kind
+    assert found.maps.max((1, 2)).tolist() == [0, 1, 0, 1]
+    assert found.geometry() == value.geometry()
+    assert same_values(value.with_classes((2, 5)), value)
+    empty = record(maps=np.ones((0, 4, 6), kind), classes=())
+    assert empty.with_classes((7,)).maps.tolist() == np.zeros((1, 4, 6)).tolist()
+    with pytest.raises(ValueError, match=r'\(2, 5\) are not all in \(2, 3\)'):
+        value.with_classes((2, 3))
+
+
+def same_values(first, second):
+    return first.classes == second.classes and np.array_equal(first.maps, second.maps)
+
+
 def test_sample_to_image_and_back():
     generator = torch.Generator().manual_seed(0)
     maps = min_max_normalize(torch.rand(2, 4, 6, generator=generator))
@@ -189,6 +222,8 @@ def rewritten(**changes):
         rewritten(classes=7),
         rewritten(ori_shape=None),
         rewritten(extra=1),
+        rewritten(steps=255),
+        rewritten(steps=100),
         rewritten() + b'x',
         rewritten()[:-1],
         rewritten().partition(b'\n')[0] + b'\nno deflate',
