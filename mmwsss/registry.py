@@ -65,5 +65,10 @@ LOG_PROCESSORS = root.Registry(
 VIEWS = root.Registry('view', scope='mmwsss', locations=['mmwsss.models.views'])
 """Second views of an image with the way back for attention (ACR, section 3)."""
 
+ACCUMULATORS = root.Registry(
+    'accumulator', scope='mmwsss', locations=['mmwsss.apis.accumulation']
+)
+"""Keepers of localization maps over the epochs of a training."""
+
 REFINERS = root.Registry('refiner', scope='mmwsss', locations=['mmwsss.refiners'])
 """Localization maps, image and tags to a pseudo label."""

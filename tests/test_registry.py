@@ -26,7 +26,7 @@ CHILDREN = [
     'VISBACKENDS',
     'LOG_PROCESSORS',
 ]
-OWN = ['VIEWS', 'REFINERS']
+OWN = ['VIEWS', 'ACCUMULATORS', 'REFINERS']
 
 
 def test_all_registries_are_listed_here():

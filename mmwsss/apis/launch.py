@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -167,7 +167,7 @@ def use_bf16(config: Config) -> None:
 
 
 def check_fits(
-    checkpoint: str, model: torch.nn.Module, *, whole: bool
+    checkpoint: str, model: torch.nn.Module, *, whole: bool, resumes: bool = False
 ) -> dict[str, torch.Tensor]:
     """Check a checkpoint before the runner loads it.
 
@@ -176,16 +176,27 @@ def check_fits(
         model: The model that it is for.
         whole: Whether names and shapes of all weights must agree, as for testing and
             resuming; otherwise one shared name will do.
+        resumes: Whether a training goes on from it. Otherwise a part's
+            ``training_buffers`` may be absent, all of them, as a published
+            checkpoint leaves them out.
 
     Returns:
-        The checkpoint's weights under the model's names.
+        The checkpoint's weights under the model's names; the model's own buffers
+        stand in for the absent ones.
 
     Raises:
         CheckpointError: if it cannot be read safely or belongs to another model.
     """
-    state = read_checkpoint(checkpoint)
-    state = state.get('state_dict', state)
+    content = read_checkpoint(checkpoint)
+    if resumes and 'optimizer' not in content:
+        raise CheckpointError(
+            f'{checkpoint} has no state of the optimizer, as published checkpoints '
+            'have none: resume from one that the training wrote'
+        )
+    state = content.get('state_dict', content)
     state = {str(k).removeprefix('module.'): v for k, v in state.items()}
+    if not resumes:
+        state = _absent_training_buffers(model, state) | state
     shapes = {name: _shape(value) for name, value in state.items()}
     own = {name: _shape(weight) for name, weight in model.state_dict().items()}
     kind = type(model).__name__
@@ -204,6 +215,33 @@ def check_fits(
             f'({len(differing)} weights differ); use the config it was trained with'
         )
     return state
+
+
+def training_buffers(model: torch.nn.Module) -> dict[str, set[str]]:
+    """Return the names of the buffers that only training needs, by their part.
+
+    A part names them in its class attribute ``training_buffers``.
+    """
+    return {
+        part: {f'{part}.{name}'.removeprefix('.') for name in module.training_buffers}
+        for part, module in model.named_modules()
+        if hasattr(module, 'training_buffers')
+    }
+
+
+def lasting_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors by name on which predictions rest."""
+    passing = set().union(*training_buffers(model).values())
+    return {n: value for n, value in model.state_dict().items() if n not in passing}
+
+
+def _absent_training_buffers(
+    model: torch.nn.Module, state: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    own = model.state_dict()
+    parts = training_buffers(model).values()
+    absent = [names for names in parts if not names & state.keys()]
+    return {name: own[name] for name in sorted(set().union(*absent))}
 
 
 def _shape(weight: object) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ differently with another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmwsss.apis.launch import check_fits
+from mmwsss.apis.launch import check_fits, lasting_weights
 from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
 from mmwsss.datasets import foreground_classes
 from mmwsss.models.classifiers.base import WSSSClassifier
@@ -115,15 +116,10 @@ def load_classifier(config: Config, checkpoint: str) -> WSSSClassifier:
     return model.to(get_device()).eval()
 
 
-def open_seed_store(
-    config: Config, model: WSSSClassifier, images: TaggedImages, folder: str | Path
-) -> ArtefactStore[SeedRecord]:
-    """Start the store of a config's seeds, or go on with it.
-
-    Raises:
-        ArtefactError: if the folder holds seeds of another model, checkpoint, data
-            set or tag list.
-    """
+def seed_origin(
+    config: Config, weights: Mapping[str, Tensor], images: TaggedImages
+) -> dict[str, str]:
+    """Return what the maps of these images are made from, as digests."""
     loader = config[LOADER]
     settings = dict(
         model=config.model,
@@ -132,12 +128,12 @@ def open_seed_store(
     )
     identity = seed_identity(
         config=settings,
-        weights=model.state_dict(),
+        weights=weights,
         classes=images.classes,
         image_ids=images.ids,
     )
     identity['tags'] = digest_json(images.tags)
-    return ArtefactStore.create(folder, SeedCodec(), identity)
+    return identity
 
 
 def generate_seeds(
@@ -160,26 +156,56 @@ def generate_seeds(
         WSSSError: if something is missing, does not fit or cannot be written.
     """
     model = load_classifier(config, checkpoint)
-    store = open_seed_store(config, model, images, folder)
+    identity = seed_origin(config, lasting_weights(model), images)
+    store = ArtefactStore.create(folder, SeedCodec(), identity)
     pending = share_of_pending(store, images.ids)
-    names = iter(pending)
-    if pending:
-        loader = _loader_of(config, images, pending)
-        for batch in with_progress(loader, 'Seeds', total=len(loader)):
-            with torch.no_grad():
-                samples = model.test_step(batch)
-            # the shorter one first: zip would draw a name too many from the other
-            for sample, name in zip(samples, names):
-                _check_finite(sample, name, checkpoint)
-                store.write(name, SeedRecord.from_sample(sample))
+    names = dict(source=checkpoint, task='Seeds')
+    for name, sample in predict_images(config, model, images, pending, **names):
+        store.write(name, SeedRecord.from_sample(sample))
     finish_store(store, images.ids)
     return store
 
 
-def _check_finite(sample: WSSSDataSample, name: str, checkpoint: str) -> None:
+def predict_images(
+    config: Config,
+    model: WSSSClassifier,
+    images: TaggedImages,
+    ids: list[str],
+    *,
+    source: str,
+    task: str,
+) -> Iterator[tuple[str, WSSSDataSample]]:
+    """Yield the model's prediction for each of these images by its id.
+
+    Args:
+        config: Config with a ``seed_dataloader``.
+        model: In evaluation mode.
+        images: Of ``load_tagged_images`` for the same config.
+        ids: Images to predict, in this order.
+        source: What the weights are, for messages.
+        task: Word for the progress.
+
+    Raises:
+        CheckpointError: if a map is not finite.
+        DataError: if an image cannot be read.
+    """
+    if not ids:
+        return
+    loader = _loader_of(config, images, ids)
+    names = iter(ids)
+    for batch in with_progress(loader, task, total=len(loader)):
+        with torch.no_grad():
+            samples = model.test_step(batch)
+        # the shorter one first: zip would draw a name too many from the other
+        for sample, name in zip(samples, names):
+            _check_finite(sample, name, source)
+            yield name, sample
+
+
+def _check_finite(sample: WSSSDataSample, name: str, source: str) -> None:
     if not bool(sample.localization.data.isfinite().all()):
         raise CheckpointError(
-            f'{checkpoint} gives maps of {name} that are not finite, as a training '
+            f'{source} gives maps of {name} that are not finite, as a training '
             'that diverged leaves them: use an earlier checkpoint, or train with a '
             'smaller learning rate'
         )
