@@ -1,7 +1,13 @@
 """Hooks: they decide when, a method of the model or loop does it."""
 
 from mmwsss.engine.hooks.counted_randomness_hook import CountedRandomnessHook
+from mmwsss.engine.hooks.map_accumulation_hook import MapAccumulationHook
 from mmwsss.engine.hooks.prototype_refresh_hook import PrototypeRefreshHook
 from mmwsss.engine.hooks.region_memory_hook import RegionMemoryHook
 
-__all__ = ['CountedRandomnessHook', 'PrototypeRefreshHook', 'RegionMemoryHook']
+__all__ = [
+    'CountedRandomnessHook',
+    'MapAccumulationHook',
+    'PrototypeRefreshHook',
+    'RegionMemoryHook',
+]
