@@ -132,3 +132,29 @@ def test_masks_agree_with_the_published_list(tool, photographs):
     }
     assert len(found) == 300
     assert found == {image_id: listed[image_id] for image_id in ids}
+
+
+def test_what_one_list_has_and_another_lacks(tool, voc_root):
+    splits = voc_root / SPLITS
+    (splits / 'few.txt').write_text('2007_000006\n2007_000002\n')
+    tags = run(tool, voc_root, '--less', 'few', '--name', 'rest')
+    rest = [f'2007_00000{n}' for n in (1, 3, 4, 5, 7, 8)]
+    assert (splits / 'rest.txt').read_text().split() == rest
+    written = (splits / 'rest_tags.txt').read_text().splitlines()
+    assert written == [line for line in tags.splitlines() if line[:11] in rest]
+
+
+@pytest.mark.parametrize(
+    ('few', 'arguments', 'part'),
+    [
+        ('2007_000002', ['--less', 'few'], '--less and --name go together'),
+        ('2008_000001', ['--less', 'few', '--name', 'x'], 'lacks 2008_000001'),
+        (None, ['--less', 'train', '--name', 'x'], 'nothing is left'),
+        (None, ['--less', 'few', '--name', 'x'], 'split not found'),
+    ],
+)
+def test_lists_without_a_difference(tool, voc_root, few, arguments, part):
+    if few:
+        (voc_root / SPLITS / 'few.txt').write_text(few)
+    assert part in fails_with(tool, voc_root, *arguments)
+    assert not (voc_root / SPLITS / 'x.txt').exists()

@@ -1,6 +1,7 @@
 """Write the tag list of a VOC split from its masks or its XML annotations.
 
 python tools/dataset_converters/voc_tags.py data/VOCdevkit/VOC2012 --split train_aug
+With --less and --name it first writes a split: what one list has and another lacks.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import DataError, WSSSError
 
 SPLITS = Path('ImageSets', 'Segmentation')
@@ -105,6 +107,23 @@ def read_split(data_root: Path, split: str) -> list[str]:
     return ids
 
 
+def write_difference(data_root: Path, split: str, *, less: str, name: str) -> None:
+    """Write the split ``name``: the ids of ``split``, in order, that ``less`` lacks.
+
+    Raises:
+        DataError: if a list is missing, nothing is left, or ``less`` is not a part of
+            ``split``.
+    """
+    ids, taken = read_split(data_root, split), set(read_split(data_root, less))
+    if stray := taken - set(ids):
+        raise DataError(f'{less} is no part of {split}, which lacks {min(stray)}')
+    rest = [image_id for image_id in ids if image_id not in taken]
+    if not rest:
+        raise DataError(f'{less} has all images of {split}; nothing is left')
+    path = data_root / SPLITS / f'{name}.txt'
+    atomic_write_text(path, ''.join(f'{image_id}\n' for image_id in rest))
+
+
 def collect_tags(
     ids: Sequence[str], tags_of: Callable[[str], list[int]], *, workers: int
 ) -> dict[str, list[int]]:
@@ -126,7 +145,12 @@ def write_tags(arguments: argparse.Namespace) -> Path:
     from mmwsss.datasets import foreground_classes, write_tag_list
 
     classes = foreground_classes(PascalVOCDataset.METAINFO)
-    root = arguments.data_root
+    root, split = arguments.data_root, arguments.split
+    if bool(arguments.less) != bool(arguments.name):
+        raise DataError('--less and --name go together')
+    if arguments.less:
+        write_difference(root, split, less=arguments.less, name=arguments.name)
+        split = arguments.name
     tags_of: Callable[[str], list[int]]
     if arguments.source == 'masks':
         folder = root / arguments.masks_dir
@@ -138,9 +162,9 @@ def write_tags(arguments: argparse.Namespace) -> Path:
             classes=classes,
             keep_difficult=arguments.keep_difficult,
         )
-    ids = read_split(root, arguments.split)
+    ids = read_split(root, split)
     tags = collect_tags(ids, tags_of, workers=arguments.workers)
-    path = root / SPLITS / f'{arguments.split}_tags.txt'
+    path = root / SPLITS / f'{split}_tags.txt'
     write_tag_list(path, tags, classes)
     empty = sum(not found for found in tags.values())
     print(f'{path}: {len(tags)} images, {empty} without tags')
@@ -152,6 +176,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('data_root', type=Path, help='folder with ImageSets')
     parser.add_argument('--split', default='train_aug', help=f'list in {SPLITS}')
+    parser.add_argument('--less', help='leave out the images of this list')
+    parser.add_argument('--name', help='name of the split that is left')
     parser.add_argument('--source', choices=('masks', 'xml'), default='masks')
     parser.add_argument('--masks-dir', default='SegmentationClass')
     parser.add_argument(

@@ -1,0 +1,4 @@
+# The same cells on the embedded data set.
+_base_ = '../acr_maps.py'
+protocol = 'configs/_base_/studies/embedded.py'
+config = 'configs/acr/hybrid_embedded.py'
