@@ -44,10 +44,10 @@ def test_halves_go_to_the_even_level():
     assert quantize_maps(maps).flatten().tolist() == [0, 2, 2, 255]
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_zero_map_of_half_precision_is_zero(dtype):
-    # in float16 the guard itself would be 0
-    assert not quantize_maps(torch.zeros(1, 2, 2, dtype=dtype)).any()
+def test_half_precision_is_quantized_in_float32():
+    # 255 times the value exceeds what float16 can hold, and its guard would be 0
+    maps = torch.tensor([[[500.0, 1000.0]], [[0.0, 0.0]]], dtype=torch.float16)
+    assert quantize_maps(maps).tolist() == [[[128, 255]], [[0, 0]]]
 
 
 def test_released_maps_visit_by_visit():

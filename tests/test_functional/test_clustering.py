@@ -88,9 +88,19 @@ def test_few_rows_equal_the_best_of_all_partitions(spherical):
         np.testing.assert_allclose(ordered(got.centres[own]), ordered(centres))
 
 
-def start(rows, clusters, init):
-    every = torch.ones(rows.shape[:2], dtype=torch.bool)
-    return clustering._start(rows, every, clusters, generator(), init)
+def start(rows, clusters, init, valid=None):
+    if valid is None:
+        valid = torch.ones(rows.shape[:2], dtype=torch.bool)
+    return clustering._start(rows, valid, clusters, generator(), init)
+
+
+@pytest.mark.parametrize('init', INITS)
+def test_starts_are_valid_rows(init):
+    # as many centres as valid rows: each is taken once, the far invalid one never
+    rows = torch.tensor([[0.0], [1e3], [1.0], [3.0]]).expand(50, 4, 1)
+    valid = torch.tensor([True, False, True, True]).expand(50, 4)
+    found = start(rows, 3, init, valid).squeeze(2).sort(1).values
+    assert torch.equal(found, torch.tensor([0.0, 1.0, 3.0]).expand(50, 3))
 
 
 def test_starts_are_drawn_by_squared_distance():
@@ -249,11 +259,12 @@ def test_one_cluster_is_the_mean():
 
 
 def test_rows_far_from_the_origin_keep_their_digits():
-    # squared lengths of 1e8 and distances of 1 do not fit into one float32
-    rows, valid = blobs(clusters=3)
-    near = cluster(rows.float(), valid, num_clusters=3)
-    far = cluster(rows.float() + 8192, valid, num_clusters=3)
-    torch.testing.assert_close(far.inertia, near.inertia, rtol=2e-3, atol=0)
+    # squared lengths of 3e8 and distances of 1 do not fit into one float32
+    rows, valid = blobs()
+    rows = (rows / 30 + 8192).float()
+    got = cluster(rows, valid, num_clusters=4)
+    want = cluster(rows.double(), valid, num_clusters=4)
+    torch.testing.assert_close(got.inertia.double(), want.inertia, rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
