@@ -41,6 +41,8 @@ class RegionMemory(nn.Module):
     features: Tensor
     pointer: Tensor
     count: Tensor
+    training_buffers = ('features', 'pointer', 'count')
+    """Predictions do without them, so a published checkpoint may too."""
 
     def __init__(
         self,
