@@ -62,7 +62,7 @@ def main() -> None:
     checkpoint, resumes = config.get('load_from'), bool(config.get('resume'))
     if checkpoint:
         model = getattr(runner.model, 'module', runner.model)
-        check_fits(checkpoint, model, whole=resumes)
+        check_fits(checkpoint, model, whole=resumes, resumes=resumes)
         # The checkpoint has every weight: official ones need not be fetched again.
         model.is_init = resumes
     runner.train()

@@ -195,16 +195,16 @@ def check_fits(
         )
     state = content.get('state_dict', content)
     state = {str(k).removeprefix('module.'): v for k, v in state.items()}
-    if not resumes:
-        state = _absent_training_buffers(model, state) | state
-    shapes = {name: _shape(value) for name, value in state.items()}
     own = {name: _shape(weight) for name, weight in model.state_dict().items()}
     kind = type(model).__name__
-    if not own.keys() & shapes.keys():
+    if not own.keys() & state.keys():
         raise CheckpointError(
             f'{checkpoint} has none of the weights of {kind}; it belongs to another '
             'model'
         )
+    if not resumes:
+        state = _absent_training_buffers(model, state) | state
+    shapes = {name: _shape(value) for name, value in state.items()}
     names = sorted(own.keys() | shapes.keys())
     differing = [name for name in names if own.get(name) != shapes.get(name)]
     if whole and differing:
