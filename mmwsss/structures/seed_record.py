@@ -26,7 +26,7 @@ MAP_TYPE = np.dtype('<f2')
 # a map that is a maximum over epochs is kept in the steps it is compared in
 STEP_TYPE = np.dtype(np.uint8)
 STEPS = 255
-TYPE_BY_STEPS = {None: MAP_TYPE, STEPS: STEP_TYPE}
+TYPE_BY_STEPS: dict[int | None, np.dtype[Any]] = {None: MAP_TYPE, STEPS: STEP_TYPE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class SeedRecord:
 
     def __post_init__(self) -> None:
         kept = STEP_TYPE if self.maps.dtype == STEP_TYPE else MAP_TYPE
-        maps = np.ascontiguousarray(self.maps, dtype=kept)
+        maps: NDArray[Any] = np.ascontiguousarray(self.maps, dtype=kept)
         if maps.ndim != 3 or len(maps) != len(self.classes) or 0 in maps.shape[1:]:
             raise ValueError(
                 f'maps: expected shape ({len(self.classes)}, h, w), got {maps.shape}'
