@@ -3,7 +3,8 @@
 python tools/generate_pseudo_labels.py configs/acr/vit_hybrid_voc.py \\
     work_dirs/acr/epoch_15.pth --out work_dirs/acr/pseudo
 Writes OUT/seeds, OUT/labels/<id>.png and OUT/labels.json. Stopped, it goes on where
-it was. Several processes: tools/dist_pseudo_labels.sh.
+it was. Several processes: tools/dist_pseudo_labels.sh. With --accumulated the seeds are
+the maps that MapAccumulationHook kept, in place of the checkpoint's own.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -12,6 +13,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import init_dist, is_distributed, is_main_process
 
+from mmwsss.apis.accumulated_store import accumulated_seeds
 from mmwsss.apis.launch import add_common_arguments, read_config, run_tool
 from mmwsss.apis.pseudo_labels import choose_refiner, generate_labels
 from mmwsss.apis.seeds import generate_seeds, load_tagged_images
@@ -36,6 +38,12 @@ def parse_arguments() -> Namespace:
         type=float,
         help="score of the background in [0, 1], in place of the refiner's",
     )
+    parser.add_argument(
+        '--accumulated',
+        metavar='STORE',
+        help='accumulated maps in place of generated ones: WORK_DIR/accumulated of '
+        "the checkpoint's training",
+    )
     parser.add_argument('--only', choices=['seeds'], help='stop behind the seeds')
     return parser.parse_args()
 
@@ -57,7 +65,11 @@ def main() -> None:
     out = Path(config.work_dir)
     images = load_tagged_images(config)
     checkpoint = str(find_checkpoint(args.checkpoint))
-    seeds = generate_seeds(config, checkpoint, images, out / 'seeds')
+    task = (config, checkpoint, images)
+    if args.accumulated:
+        seeds = accumulated_seeds(*task, args.accumulated, out / 'seeds')
+    else:
+        seeds = generate_seeds(*task, out / 'seeds')
     if args.only == 'seeds':
         return
     manifest = generate_labels(seeds, images, refiner, out)
