@@ -19,10 +19,12 @@ from mmwsss.utils.errors import ConfigError
 LOADERS = ('train', 'val', 'test', 'seed')
 LISTS = ('ann_file', 'tag_file')
 METRICS = 'metrics.json'
+ACCUMULATED = 'accumulated'
 TRAINING = frozenset({'config', 'options', 'processes'})
 PARTS = {
     'data': frozenset({'root', 'synthetic'}),
     'classifier': TRAINING,
+    'seeds': frozenset({'accumulated'}),
     'labels': frozenset({'refiner'}),
     'segmentor': TRAINING,
 }
@@ -38,7 +40,9 @@ class StageBuilder:
     The config states ``data`` (``root`` of an existing data set, or ``synthetic`` with
     the generator's settings), ``classifier`` and ``segmentor`` (``config``, and
     optionally ``options``, as for ``--cfg-options``, and ``processes``), optionally
-    ``labels`` (``refiner``). What cannot be measured for want of masks is left out:
+    ``seeds`` (``accumulated``: whether they are the maps that the classifier's training
+    accumulated; the figures stay those of the classifier's own) and ``labels``
+    (``refiner``). What cannot be measured for want of masks is left out:
     without the classifier's ``test_dataloader`` seeds have no figures, without the
     segmentor's there is no stage ``test``.
 
@@ -62,6 +66,9 @@ class StageBuilder:
         self.classifier = self._settings(config.classifier)
         self.segmentor = self._settings(config.segmentor)
         self.segmentor.train_dataloader.dataset.label_root = str(self.labels)
+        self.accumulated = bool(dict(config.get('seeds', {})).get('accumulated'))
+        if self.accumulated:
+            check_accumulates(self.classifier)
         metrics = self.classifier.get('test_evaluator') or []
         for metric in metrics if isinstance(metrics, list) else [metrics]:
             if metric.type == 'SeedIoUMetric':
@@ -170,11 +177,16 @@ class StageBuilder:
             name='seeds',
             commands=(*measure, self._label('--only', 'seeds')),
             files=(folder, seeds),
-            settings=dict(evaluator=_without_places(self.classifier, 'test_evaluator')),
+            settings=self._seed_settings(),
             output=lambda: digest_json([digest_file(path) for path in made]),
             quality=lambda: _read_json(metrics) if measured else {},
             prepare=lambda: self._write_config('classifier'),
         )
+
+    def _seed_settings(self) -> dict[str, Any]:
+        settings = dict(evaluator=_without_places(self.classifier, 'test_evaluator'))
+        # named where it holds alone: finished pipelines stay valid
+        return settings | (dict(accumulated=True) if self.accumulated else {})
 
     def _labels(self) -> Stage:
         manifest = self.labels / 'labels.json'
@@ -210,8 +222,10 @@ class StageBuilder:
     def _label(self, *arguments: str) -> tuple[str, ...]:
         """Return the command of seeds and labels."""
         trained = str(self.work_dir / 'classifier')
-        out = ('--out', str(self.labels))
-        return self._tool('pseudo_labels', 'classifier', trained, *out, *arguments)
+        places = ['--out', str(self.labels)]
+        if self.accumulated:
+            places += ['--accumulated', str(self.work_dir / 'classifier' / ACCUMULATED)]
+        return self._tool('pseudo_labels', 'classifier', trained, *places, *arguments)
 
     def _tool(self, tool: str, config: str, *arguments: str) -> tuple[str, ...]:
         """Return the command of a tool, with several processes where asked for."""
@@ -242,7 +256,7 @@ def check_parts(config: Mapping[str, Any]) -> None:
         ConfigError: naming the part that is missing or unknown.
     """
     _check_names('the pipeline config', config, PARTS)
-    missing = PARTS.keys() - {'labels'} - config.keys()
+    missing = PARTS.keys() - {'seeds', 'labels'} - config.keys()
     if missing:
         raise ConfigError(f'the pipeline config lacks {", ".join(sorted(missing))}')
     for name, part in config.items():
@@ -257,6 +271,25 @@ def check_parts(config: Mapping[str, Any]) -> None:
         )
     synthetic = config['data'].get('synthetic', {})
     _check_names('data.synthetic of the pipeline config', synthetic, SYNTHETIC)
+
+
+def check_accumulates(classifier: Config) -> None:
+    """Check that a classifier's training leaves accumulated maps in its work directory.
+
+    Raises:
+        ConfigError: if not.
+    """
+    hooks = [
+        hook
+        for hook in classifier.get('custom_hooks', [])
+        if hook.type == 'MapAccumulationHook'
+    ]
+    if not hooks or hooks[0].get('out_dir'):
+        raise ConfigError(
+            'seeds.accumulated of the pipeline config needs '
+            "dict(type='MapAccumulationHook'), without out_dir, among custom_hooks of "
+            "the classifier's config"
+        )
 
 
 def _check_names(where: str, found: Any, known: Collection[str]) -> None:

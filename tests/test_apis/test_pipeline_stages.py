@@ -75,6 +75,49 @@ def test_commands_of_all_stages(tmp_path):
     )
 
 
+def accumulating(**settings):
+    hook = dict(type='MapAccumulationHook', **settings)
+    options = dict(custom_hooks=[dict(type='CountedRandomnessHook'), hook])
+    return dict(
+        classifier=training('classifier', options=options), seeds=dict(accumulated=True)
+    )
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_commands_with_accumulated_seeds(tmp_path, processes):
+    parts = accumulating()
+    parts['classifier']['processes'] = processes
+    found = stages(tmp_path, **parts)
+    maps = ('--accumulated', f'{tmp_path}/classifier/accumulated')
+    out = ('--out', f'{tmp_path}/labels')
+    measure, make = found['seeds'].commands
+    assert '--accumulated' not in measure
+    assert make[-6:] == (*out, *maps, '--only', 'seeds')
+    (make,) = found['labels'].commands
+    assert make[-6:] == (*out, *maps, '--refiner', 'threshold')
+
+
+def test_accumulated_seeds_count_for_their_stage(tmp_path):
+    parts = accumulating()
+    with_maps = settings_of(tmp_path, **parts)
+    without = settings_of(tmp_path, classifier=parts['classifier'])
+    differing = {name for name in NAMES if with_maps[name] != without[name]}
+    assert differing == {'seeds'}
+    assert with_maps['seeds'] == dict(without['seeds'], accumulated=True)
+    plain = settings_of(tmp_path, **parts | dict(seeds=dict(accumulated=False)))
+    assert plain == without
+
+
+@pytest.mark.parametrize(
+    'parts', [dict(seeds=dict(accumulated=True)), accumulating(out_dir='elsewhere')]
+)
+def test_classifiers_that_leave_no_accumulated_maps(tmp_path, parts):
+    with pytest.raises(
+        ConfigError, match=r"needs dict\(type='MapAccumulationHook'\), w"
+    ):
+        stages(tmp_path, **parts)
+
+
 def test_tools_exist(tmp_path):
     several = dict(processes=2)
     parts = {name: training(name, **several) for name in ('classifier', 'segmentor')}
@@ -235,6 +278,7 @@ def test_undecided_pixels_in_percent(tmp_path):
         (dict(data=dict(synthetic=dict(sede=1))), 'no setting sede; it has .*seed'),
         (dict(data=dict(root='a', synthetic={})), 'either root or synthetic, got root'),
         (dict(data={}), 'either root or synthetic, got neither'),
+        (dict(seeds=dict(acumulated=True)), 'seeds of the .* has no setting acumulat'),
         (dict(data='folder'), 'data of the .* has no setting folder'),
         (dict(classifier=dict(processes=2)), 'classifier of the .* lacks config'),
         (dict(segmentor=training('segmentor', option={})), 'no setting option;'),
