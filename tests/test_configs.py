@@ -243,7 +243,7 @@ def test_ablations_change_what_their_name_says(name, view, distance):
 
 
 def test_all_ablations_are_named_above():
-    files = {path.stem for path in LEAVES if 'ablation' in path.parts}
+    files = {path.stem for path in ACR if 'ablation' in path.parts}
     marks = test_ablations_change_what_their_name_says.pytestmark
     assert files == {case[0] for case in marks[0].args[1]}
 
