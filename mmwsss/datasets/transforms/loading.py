@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
+from mmwsss.datasets.transforms.decoding import decode_image
 from mmwsss.registry import TRANSFORMS
 from mmwsss.utils.errors import DataError
 
@@ -19,7 +21,8 @@ IGNORED_LABEL = 255
 class LoadImage(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile`` with errors that name the file.
 
-    Grey, palette and alpha images become three channels (``color_type='color'``).
+    Grey, palette, CMYK, 16-bit and transparent images become three channels of 8 bits
+    (``color_type='color'``, see ``decode_image``); the EXIF orientation is applied.
     Pillow decodes to the same values as OpenCV and refuses a truncated file, which
     some OpenCV versions complete with grey.
 
@@ -52,18 +55,26 @@ class LoadImage(LoadImageFromFile):
         """Add ``img`` (H, W, 3), ``img_shape`` and ``ori_shape`` (H, W)."""
         path = results['img_path']
         try:
-            return super().transform(results)
+            image = decode_image(
+                fileio.get(path, backend_args=self.backend_args),
+                flag=self.color_type,
+                backend=self.imdecode_backend,
+            )
+            shape = image.shape[:2]
         except FileNotFoundError as error:
             raise DataError(
                 f'image not found: {path}; restore it or take it off the split '
                 '(dataset.ann_file)'
             ) from error
-        # mmcv asserts where OpenCV returned nothing; decoders raise at will.
+        # OpenCV returns nothing for what it cannot read; decoders raise at will.
         except Exception as error:
             raise DataError(
                 f'image cannot be read: {path} ({type(error).__name__}: {error}); '
                 'fetch it again or take it off the split (dataset.ann_file)'
             ) from error
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img_shape'] = results['ori_shape'] = shape
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -115,9 +126,12 @@ def _check_mask(mask: np.ndarray, results: dict) -> None:
         )
     if 'ori_shape' in results and mask.shape != tuple(results['ori_shape'][:2]):
         (height, width), (rows, columns) = mask.shape, results['ori_shape'][:2]
+        turned = (height, width) == (columns, rows)
+        hint = "; the image's EXIF orientation turns it, the mask must be turned too"
         raise DataError(
             f'mask {path} is {width}x{height}, its image {results["img_path"]} is '
             f'{columns}x{rows} (width x height); they must have the same size'
+            f'{hint if turned else ""}'
         )
 
 
