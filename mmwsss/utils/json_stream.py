@@ -1,0 +1,148 @@
+"""Large JSON files read one array element at a time.
+
+The file is one object whose large entries are arrays, as annotation files are. Memory
+holds a chunk of text and one element, however long the file is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from mmwsss.utils.errors import DataError
+
+CHUNK = 1 << 20
+# no entry of an annotation file comes near; a broken file ends here, not at its end
+MAX_ELEMENT = 1 << 26
+SPACE = ' \t\n\r'
+NUMBER_TAIL = len('e+')
+
+
+class Element(NamedTuple):
+    """One element of an array in the file.
+
+    Args:
+        key: Name of the array in the file's object.
+        value: The element; text beyond ASCII comes as one character a byte, so read
+            such texts from the file's bytes.
+        start: Offset of its first byte in the file.
+        length: Number of its bytes.
+    """
+
+    key: str
+    value: Any
+    start: int
+    length: int
+
+
+def stream_elements(path: str | Path) -> Iterator[Element]:
+    """Yield the elements of all arrays in a file's object, in the file's order.
+
+    Other entries are passed over.
+
+    Args:
+        path: A JSON file in UTF-8.
+
+    Raises:
+        DataError: if the file is missing, or no object of JSON; the place is named.
+    """
+    try:
+        with open(path, 'rb') as file:
+            yield from _elements(_Text(Path(path), file))
+    except OSError as error:
+        raise DataError(f'cannot read {path}: {error.strerror}') from error
+
+
+def _elements(text: _Text) -> Iterator[Element]:
+    text.expect('{')
+    if text.skip('}'):
+        return
+    while True:
+        key = text.value()
+        text.expect(':')
+        if text.skip('['):
+            yield from _array(text, key)
+        else:
+            text.value()
+        if not text.skip(','):
+            return text.expect('}')
+
+
+def _array(text: _Text, key: str) -> Iterator[Element]:
+    if text.skip(']'):
+        return
+    while True:
+        text.peek()
+        start = text.offset
+        value = text.value()
+        yield Element(key, value, start, text.offset - start)
+        if not text.skip(','):
+            return text.expect(']')
+
+
+class _Text:
+    """A window on a file, one character a byte, so that places are offsets."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path, self.file = path, file
+        self.window, self.at, self.before = '', 0, 0
+        self.ended = False
+        self.decode = json.JSONDecoder().raw_decode
+
+    @property
+    def offset(self) -> int:
+        """Place in the file."""
+        return self.before + self.at
+
+    def peek(self) -> str:
+        """Return the next character that is no space, '' at the end."""
+        while True:
+            while self.at < len(self.window) and self.window[self.at] in SPACE:
+                self.at += 1
+            if self.at < len(self.window):
+                return self.window[self.at]
+            if not self._more():
+                return ''
+
+    def skip(self, character: str) -> bool:
+        """Pass over a character if it comes next."""
+        found = self.peek() == character
+        self.at += found
+        return found
+
+    def expect(self, character: str) -> None:
+        """Pass over a character; raise DataError if another comes next."""
+        if not self.skip(character):
+            raise self._broken(f'expected {character!r}')
+
+    def value(self) -> Any:
+        """Return the value that comes next, and pass over it."""
+        self.peek()
+        while True:
+            try:
+                value, end = self.decode(self.window, self.at)
+                # a number may go on in the next chunk
+                if end + NUMBER_TAIL < len(self.window) or self.ended:
+                    self.at = end
+                    return value
+            except json.JSONDecodeError as error:
+                if self.ended or len(self.window) - self.at > MAX_ELEMENT:
+                    raise self._broken(error.msg) from error
+            self._more()
+
+    def _more(self) -> bool:
+        """Lengthen the window, by no less than its length; False at the end."""
+        rest = self.window[self.at :]
+        chunk = self.file.read(max(CHUNK, len(rest)))
+        self.before += self.at
+        self.window, self.at = rest + chunk.decode('latin-1'), 0
+        self.ended = not chunk
+        return bool(chunk)
+
+    def _broken(self, reason: str) -> DataError:
+        return DataError(
+            f'{self.path} is no JSON object at byte {self.offset} ({reason}): get or '
+            'unpack the file again'
+        )
