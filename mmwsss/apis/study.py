@@ -130,7 +130,7 @@ def run_study(
         work_dir: Its folder.
         command: Arguments of the Python that does runs until none is left
             (``study_runs.work``).
-        jobs: Processes at once.
+        jobs: Processes at once, at most as many as runs are left.
         device: As of ``environment_of``.
         seconds: When to end the processes; what they were at goes on from its last
             checkpoint with the next call.
@@ -140,6 +140,8 @@ def run_study(
         Whether every run has finished.
     """
     forget_failures(study, work_dir)
+    begun = progress_of(study, work_dir)
+    jobs = min(jobs, begun.total - len(begun.finished))
     logs = work_dir / 'logs'
     logs.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
