@@ -3,6 +3,7 @@
 from mmwsss.datasets import samplers as samplers
 from mmwsss.datasets import transforms as transforms
 from mmwsss.datasets.coco import COCOTagDataset
+from mmwsss.datasets.image_tags import ImagePseudoLabelDataset, ImageTagDataset
 from mmwsss.datasets.pseudo_label import PseudoLabelDataset, VOCPseudoLabelDataset
 from mmwsss.datasets.synthetic_tags import SyntheticTagDataset
 from mmwsss.datasets.tag_dataset import TagDataset
@@ -15,6 +16,8 @@ from mmwsss.datasets.voc import VOCTagDataset
 
 __all__ = [
     'COCOTagDataset',
+    'ImagePseudoLabelDataset',
+    'ImageTagDataset',
     'PseudoLabelDataset',
     'SyntheticTagDataset',
     'TagDataset',

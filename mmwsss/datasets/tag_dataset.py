@@ -64,16 +64,25 @@ class TagDataset(BaseSegDataset):
         if empty_tags not in EMPTY_TAGS:
             raise ConfigError(f'empty_tags: expected {EMPTY_TAGS}, got {empty_tags!r}')
         self.empty_tags = empty_tags
-        backend_args = kwargs.get('backend_args')
-        self.tag_file = tag_file and _join(data_root, tag_file)
+        self.tag_file = tag_file and join_root(data_root, tag_file)
+        self._check_paths(data_root, ann_file, data_prefix, kwargs.get('backend_args'))
+        super().__init__(
+            ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs
+        )
+
+    def _check_paths(
+        self,
+        data_root: str | None,
+        ann_file: str,
+        data_prefix: dict[str, str],
+        backend_args: dict | None,
+    ) -> None:
+        """Check that all files and folders named are there, ``tag_file`` too."""
         for key, path in _paths(data_root, ann_file, data_prefix).items():
             if not fileio.exists(path, backend_args=backend_args):
                 raise DataError(f'{path} does not exist; set {key} in the config')
         if self.tag_file and not fileio.exists(self.tag_file, backend_args):
             raise DataError(self._missing_tag_file(data_root, ann_file))
-        super().__init__(
-            ann_file=ann_file, data_root=data_root, data_prefix=data_prefix, **kwargs
-        )
 
     def _missing_tag_file(self, data_root: str | None, ann_file: str) -> str:
         message = f'{self.tag_file} does not exist; set dataset.tag_file in the config'
@@ -140,7 +149,8 @@ class TagDataset(BaseSegDataset):
         return name.removesuffix(self.img_suffix)
 
 
-def _join(data_root: str | None, path: str) -> str:
+def join_root(data_root: str | None, path: str) -> str:
+    """Return a path, from the data root where it is relative."""
     return path if is_abs(path) or not data_root else osp.join(data_root, path)
 
 
@@ -152,7 +162,7 @@ def _paths(
         raise ConfigError(f'dataset.data_prefix needs img_path, got {data_prefix}')
     paths = {'dataset.data_root': data_root} if data_root else {}
     if ann_file:
-        paths['dataset.ann_file'] = _join(data_root, ann_file)
+        paths['dataset.ann_file'] = join_root(data_root, ann_file)
     for name, prefix in data_prefix.items():
-        paths[f'dataset.data_prefix.{name}'] = _join(data_root, prefix)
+        paths[f'dataset.data_prefix.{name}'] = join_root(data_root, prefix)
     return paths

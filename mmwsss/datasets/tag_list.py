@@ -82,12 +82,13 @@ def read_tag_list(
         used = set(names) - skipped
         if not used <= index.keys():
             unknown = next(name for name in names if name in used - index.keys())
-            raise DataError(_unknown_class(f'{path}, line {number}', unknown, index))
+            raise DataError(unknown_class(f'{path}, line {number}', unknown, index))
         tags[image_id] = sorted(index[name] for name in used)
     return tags
 
 
-def _unknown_class(place: str, name: str, known: Iterable[str]) -> str:
+def unknown_class(place: str, name: str, known: Iterable[str]) -> str:
+    """Return the message about a class that is not known, with names close to it."""
     lowered = {written.lower(): written for written in known}
     close = difflib.get_close_matches(name.lower(), lowered, n=NAMES_SHOWN)
     names = [lowered[match] for match in close] or list(lowered.values())

@@ -1,0 +1,142 @@
+"""Files of tags: each format by hand, each bad line with its message."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mmwsss.datasets.tag_table import (
+    folder_table,
+    plain_path,
+    read_multi_hot,
+    read_tag_table,
+)
+from mmwsss.utils.errors import DataError
+
+WANTED = {'cats/a 1.jpg': ('cat', 'traffic light'), 'ü.png': (), 'c.jpg': ('dog',)}
+
+
+def table(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_tag_table(str(path))
+
+
+def plain(table):
+    return {entry.path: entry.names for entry in table.entries}
+
+
+def refused(tmp_path, name, content):
+    with pytest.raises(DataError) as caught:
+        table(tmp_path, name, content)
+    return str(caught.value).removeprefix(f'{tmp_path}/')
+
+
+@pytest.mark.parametrize('head', ['', 'path,tags\n', '\ufeffFile, Labels \n'])
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+def test_csv(tmp_path, head, end):
+    lines = f'{head}cats/a 1.jpg,cat; traffic light\n\nü.png,\n"c.jpg",dog;\n'
+    found = table(tmp_path, 't.csv', lines.replace('\n', end).encode())
+    assert plain(found) == WANTED
+    assert found.classes is None
+
+
+def test_csv_with_a_comma_in_a_name(tmp_path):
+    assert plain(table(tmp_path, 't.csv', '"a, b.jpg",cat\n')) == {'a, b.jpg': ('cat',)}
+
+
+def test_tsv(tmp_path):
+    text = 'cats/a 1.jpg\tcat;traffic light\nü.png\t\nc.jpg\tdog\n'
+    assert plain(table(tmp_path, 't.tsv', text)) == WANTED
+
+
+@pytest.mark.parametrize('stated', [None, ['dog', 'cat', 'traffic light']])
+@pytest.mark.parametrize('as_list', [False, True])
+def test_json(tmp_path, stated, as_list):
+    images = {path: list(names) for path, names in WANTED.items()}
+    if as_list:
+        images = [dict(path=path, tags=names) for path, names in images.items()]
+    content = images if stated is None else dict(classes=stated, images=images)
+    found = table(tmp_path, 't.json', json.dumps(content))
+    assert plain(found) == WANTED
+    assert found.classes == (stated and tuple(stated))
+
+
+def test_json_lines(tmp_path):
+    lines = [json.dumps(dict(path=p, tags=list(n))) for p, n in WANTED.items()]
+    assert plain(table(tmp_path, 't.jsonl', '\n\n'.join(lines))) == WANTED
+
+
+def test_text(tmp_path):
+    found = table(tmp_path, 't.txt', 'cats/a cat traffic_light\nb []\nc\n')
+    assert plain(found) == {'cats/a': ('cat', 'traffic_light'), 'b': (), 'c': ()}
+
+
+def test_paths_in_one_form():
+    assert plain_path(' ./a\\b.jpg') == 'a/b.jpg'
+    assert plain_path('u\u0308.png') == 'ü.png'  # as some file systems write it
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('t.csv', 'a.jpg;cat\n', 't.csv, line 1: expected two columns'),
+        ('t.csv', 'a.jpg,cat\nb, c.jpg,cat\n', 't.csv, line 2: expected two columns'),
+        ('t.csv', 'a.jpg,"cat\n', 't.csv, line 1: no CSV'),
+        ('t.csv', 'a.jpg,cat\n./a.jpg,dog\n', 't.csv, line 2: a.jpg is listed twice'),
+        ('t.csv', ' ,cat\n', 't.csv, line 1: no path'),
+        ('t.csv', 'ü.jpg,cat\n'.encode('latin-1'), 't.csv is not in UTF-8'),
+        ('t.json', '{"a": ["cat"}', 't.json: no JSON'),
+        ('t.json', '"a"', 't.json: expected an object or a list'),
+        ('t.json', '{"a": "cat"}', "t.json, 'a': expected a list of class names"),
+        ('t.json', '[{"path": "a"}]', 't.json, entry 1: expected a list of class'),
+        ('t.json', '["a"]', 't.json, entry 1: expected {"path"'),
+        ('t.json', '{"images": {}, "classes": [1]}', 't.json, classes: expected a'),
+        ('t.jsonl', '{"path": "a", "tags": []}\n{', 't.jsonl, line 2: no JSON'),
+        ('t.xlsx', '', 't.xlsx: cannot tell its format; expected a name that ends in'),
+    ],
+)
+def test_bad_files(tmp_path, name, content, message):
+    assert refused(tmp_path, name, content).startswith(message)
+
+
+def test_folders_are_classes():
+    found = folder_table('photos', ['cat/x.jpg', 'cat/more/y.jpg', 'ant/x.jpg'])
+    assert plain(found) == {
+        'cat/x.jpg': ('cat',),
+        'cat/more/y.jpg': ('cat',),
+        'ant/x.jpg': ('ant',),
+    }
+    assert found.classes == ('ant', 'cat')
+    with pytest.raises(DataError, match='photos/x.jpg lies in no class folder'):
+        folder_table('photos', ['cat/y.jpg', 'x.jpg'])
+
+
+@pytest.mark.parametrize('kind', [bool, np.int64, np.float32])
+def test_multi_hot(tmp_path, kind):
+    hot = np.array([[1, 0, 1], [0, 0, 0]], kind)
+    np.save(tmp_path / 'hot.npy', hot)
+    found = read_multi_hot(str(tmp_path / 'hot.npy'), images=2, classes=3)
+    assert found.tolist() == [[True, False, True], [False, False, False]]
+
+
+@pytest.mark.parametrize(
+    ('array', 'message'),
+    [
+        (np.zeros((2, 4)), r'has shape \(2, 4\), expected \(2, 3\)'),
+        (np.full((2, 3), 2), 'values other than 0 and 1'),
+        (np.array({'a': 1}, object), r'holds no plain array .*CSV or JSON'),
+    ],
+)
+def test_bad_arrays(tmp_path, array, message):
+    np.save(tmp_path / 'hot.npy', array, allow_pickle=True)
+    with pytest.raises(DataError, match=message):
+        read_multi_hot(str(tmp_path / 'hot.npy'), images=2, classes=3)
+
+
+def test_torn_array(tmp_path):
+    np.save(tmp_path / 'hot.npy', np.zeros((2, 3)))
+    content = (tmp_path / 'hot.npy').read_bytes()
+    (tmp_path / 'hot.npy').write_bytes(content[:-8])
+    with pytest.raises(DataError, match='holds no plain array'):
+        read_multi_hot(str(tmp_path / 'hot.npy'), images=2, classes=3)
