@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-EXTRAS = ('onedl', 'openmmlab', 'crf', 'dev')
+EXTRAS = ('onedl', 'openmmlab', 'crf', 'coco', 'dev')
 
 
 def requirements(name: str) -> list[str]:

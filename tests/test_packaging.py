@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 OPENMMLAB = {'mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain'}
 # import name: distribution, where the two differ
 DISTRIBUTION = {'PIL': 'pillow', 'mmseg': 'mmsegmentation'}
-EXTRAS = {'onedl', 'openmmlab', 'crf', 'dev'}
+EXTRAS = {'onedl', 'openmmlab', 'crf', 'coco', 'dev'}
 
 
 @pytest.fixture(scope='module')

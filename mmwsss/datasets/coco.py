@@ -25,8 +25,12 @@ class COCOTagDataset(TagDataset):
 
     Names are COCO's with ``_`` for spaces, as tag lists separate by spaces. See
     ``TagDataset`` for arguments; masks and tag lists are made from the official
-    instance annotations.
+    instance annotations by ``tools/dataset_converters/coco2014.py``.
     """
+
+    tag_command = (
+        'python tools/dataset_converters/coco2014.py {data_root} --split {split}'
+    )
 
     METAINFO = dict(
         classes=tuple(NAMES.split()), palette=class_palette(len(NAMES.split()))

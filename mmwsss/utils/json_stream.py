@@ -25,16 +25,16 @@ class Element(NamedTuple):
 
     Args:
         key: Name of the array in the file's object.
-        value: The element; text beyond ASCII comes as one character a byte, so read
-            such texts from the file's bytes.
+        value: The element. Text beyond ASCII may be wrong here, a character a byte;
+            decode ``content`` for it.
         start: Offset of its first byte in the file.
-        length: Number of its bytes.
+        content: Its bytes.
     """
 
     key: str
     value: Any
     start: int
-    length: int
+    content: bytes
 
 
 def stream_elements(path: str | Path) -> Iterator[Element]:
@@ -60,12 +60,12 @@ def _elements(text: _Text) -> Iterator[Element]:
     if text.skip('}'):
         return
     while True:
-        key = text.value()
+        key, _ = text.value_and_content()
         text.expect(':')
         if text.skip('['):
             yield from _array(text, key)
         else:
-            text.value()
+            text.value_and_content()
         if not text.skip(','):
             return text.expect('}')
 
@@ -76,8 +76,8 @@ def _array(text: _Text, key: str) -> Iterator[Element]:
     while True:
         text.peek()
         start = text.offset
-        value = text.value()
-        yield Element(key, value, start, text.offset - start)
+        value, content = text.value_and_content()
+        yield Element(key, value, start, content)
         if not text.skip(','):
             return text.expect(']')
 
@@ -117,16 +117,17 @@ class _Text:
         if not self.skip(character):
             raise self._broken(f'expected {character!r}')
 
-    def value(self) -> Any:
-        """Return the value that comes next, and pass over it."""
+    def value_and_content(self) -> tuple[Any, bytes]:
+        """Return the value that comes next with its bytes, and pass over it."""
         self.peek()
         while True:
             try:
                 value, end = self.decode(self.window, self.at)
                 # a number may go on in the next chunk
                 if end + NUMBER_TAIL < len(self.window) or self.ended:
+                    content = self.window[self.at : end].encode('latin-1')
                     self.at = end
-                    return value
+                    return value, content
             except json.JSONDecodeError as error:
                 if self.ended or len(self.window) - self.at > MAX_ELEMENT:
                     raise self._broken(error.msg) from error
