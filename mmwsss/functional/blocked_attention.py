@@ -57,10 +57,10 @@ class _BlockedAttention(torch.autograd.Function):
         heads, exact = query.shape[1], torch.promote_types(query.dtype, torch.float32)
         output = _tokens_first((*query.shape[:3], value.shape[3]), value)
         mean = query.new_zeros((len(query), query.shape[2], key.shape[2]), dtype=exact)
-        for image, block in _blocks(query, key):
-            attention = _probabilities(query[image, block], key[image, block], scale)
-            output[image, block] = attention.to(value.dtype) @ value[image, block]
-            mean[image] += attention.sum(0)
+        for block in _blocks(query, key):
+            attention = _probabilities(query[block], key[block], scale)
+            output[block] = attention.to(value.dtype) @ value[block]
+            mean[block[0]] += attention.sum(1)
         return output, mean.div_(heads)
 
     @staticmethod
@@ -73,22 +73,22 @@ class _BlockedAttention(torch.autograd.Function):
         grads = [_tokens_first(part.shape, part) for part in (query, key, value)]
         if grad_mean is not None:
             grad_mean = grad_mean / heads
-        for image, block in _blocks(query, key):
-            q, k, v = (part[image, block] for part in (query, key, value))
+        for block in _blocks(query, key):
+            q, k, v = (part[block] for part in (query, key, value))
             attention = _probabilities(q, k, ctx.scale)
             if grad_output is None:
                 grad = torch.zeros_like(attention)
-                grads[2][image, block] = 0
+                grads[2][block] = 0
             else:
-                update = grad_output[image, block].to(v.dtype)
+                update = grad_output[block].to(v.dtype)
                 grad = (update @ v.mT).to(attention.dtype)
-                grads[2][image, block] = attention.to(v.dtype).mT @ update
+                grads[2][block] = attention.to(v.dtype).mT @ update
             if grad_mean is not None:
-                grad += grad_mean[image]
+                grad += grad_mean[block[0], None]
             grad -= (grad * attention).sum(-1, keepdim=True)
             grad = grad.mul_(attention).mul_(ctx.scale).to(q.dtype)
-            grads[0][image, block] = grad @ k
-            grads[1][image, block] = grad.mT @ q
+            grads[0][block] = grad @ k
+            grads[1][block] = grad.mT @ q
         return grads[0], grads[1], grads[2], None
 
 
@@ -103,10 +103,12 @@ def _tokens_first(shape: Sequence[int], like: Tensor) -> Tensor:
     return like.new_empty((batch, tokens, heads, width)).transpose(1, 2)
 
 
-def _blocks(query: Tensor, key: Tensor) -> Iterator[tuple[int, slice]]:
-    """Yield (image, heads) pairs whose matrices fit ``BLOCK_BYTES`` together."""
+def _blocks(query: Tensor, key: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Yield (images, heads) whose matrices fit ``BLOCK_BYTES`` together."""
     exact = torch.promote_types(query.dtype, torch.float32)
-    step = max(1, BLOCK_BYTES // (query.shape[2] * key.shape[2] * exact.itemsize))
-    for image in range(len(query)):
-        for first in range(0, query.shape[1], step):
-            yield image, slice(first, first + step)
+    heads = query.shape[1]
+    fitting = BLOCK_BYTES // (query.shape[2] * key.shape[2] * exact.itemsize)
+    images, step = max(1, fitting // heads), min(heads, max(1, fitting))
+    for start in range(0, len(query), images):
+        for first in range(0, heads, step):
+            yield slice(start, start + images), slice(first, first + step)

@@ -7,7 +7,7 @@ from mmwsss.functional import blocked_attention
 from mmwsss.functional.blocked_attention import blocked_attend_with_head_mean
 
 SCALE = 0.7
-SHAPE = dict(batch=2, heads=5, rows=3, columns=4, width=6, value_width=2)
+SHAPE = dict(batch=3, heads=5, rows=3, columns=4, width=6, value_width=2)
 
 
 def random(*shape, seed):
@@ -24,7 +24,7 @@ def qkv():
     return [part.requires_grad_() for part in (query, key, value)]
 
 
-@pytest.fixture(params=[1, 2, 3, 5, 9], ids='{} heads a block'.format)
+@pytest.fixture(params=[0, 1, 2, 3, 5, 9, 10], ids='{} heads a block'.format)
 def block(request, monkeypatch):
     size = SHAPE['rows'] * SHAPE['columns'] * torch.float64.itemsize
     monkeypatch.setattr(blocked_attention, 'BLOCK_BYTES', request.param * size)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from timm.layers import Attention
+import torch
+from timm.layers import Attention, Mlp
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mmwsss.functional.attention import attend_with_head_mean
 from mmwsss.utils.errors import ConfigError
@@ -48,7 +51,7 @@ def check_blocks(vit: VisionTransformer) -> None:
 def project(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return query, key and value, (B, H, N, D) each, of tokens (B, N, H * D)."""
     attention = block.attn
-    packed = attention.qkv(block.norm1(tokens))
+    packed = _economic(lambda x: attention.qkv(block.norm1(x)), tokens)
     packed = packed.unflatten(-1, (3, attention.num_heads, attention.head_dim))
     query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)
     return attention.q_norm(query), attention.k_norm(key), value
@@ -60,7 +63,25 @@ def finish(block: Block, tokens: Tensor, context: Tensor) -> Tensor:
     context = attention.norm(context.transpose(1, 2).flatten(2))
     update = attention.proj_drop(attention.proj(context))
     tokens = tokens + block.drop_path1(block.ls1(update))
-    return tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
+    return tokens + block.drop_path2(block.ls2(_run_mlp(block, tokens)))
+
+
+def _run_mlp(block: Block, tokens: Tensor) -> Tensor:
+    mlp = block.mlp
+    if type(mlp) is not Mlp or (mlp.training and (mlp.drop1.p or mlp.drop2.p)):
+        return mlp(block.norm2(tokens))
+    hidden = _economic(lambda x: mlp.fc1(block.norm2(x)), tokens)
+    return _economic(lambda x: mlp.fc2(mlp.norm(mlp.act(x))), hidden)
+
+
+def _economic(step: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """Run a cheap function and a linear layer; keep only what enters for gradients.
+
+    The backward pass repeats the cheap function and stops before the layer's product.
+    """
+    if not tokens.requires_grad or not torch.is_grad_enabled():
+        return step(tokens)
+    return checkpoint(step, tokens, use_reentrant=False, preserve_rng_state=False)
 
 
 def run_block(block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
