@@ -54,11 +54,53 @@ def test_masks(tool, voc_root, capsys):
 
 def test_masks_of_another_folder(tool, voc_root):
     expected = run(tool, voc_root)
-    (voc_root / 'SegmentationClass').rename(voc_root / 'SegmentationClassAug')
+    (voc_root / 'SegmentationClass').rename(voc_root / 'elsewhere')
     message = fails_with(tool, voc_root)
     assert 'mask not found' in message
     assert '--masks-dir' in message
-    assert run(tool, voc_root, '--masks-dir', 'SegmentationClassAug') == expected
+    assert run(tool, voc_root, '--masks-dir', 'elsewhere') == expected
+
+
+@pytest.mark.parametrize('moved', [slice(0, 8), slice(0, 3)])
+def test_both_layouts_of_the_extra_masks(tool, voc_root, moved):
+    """All masks in the second folder, or only those that the first lacks."""
+    expected = run(tool, voc_root)
+    (voc_root / 'SegmentationClassAug').mkdir()
+    for path in sorted((voc_root / 'SegmentationClass').iterdir())[moved]:
+        path.rename(voc_root / 'SegmentationClassAug' / path.name)
+    assert run(tool, voc_root) == expected
+
+
+def test_official_masks_come_first(tool, voc_root):
+    extra = voc_root / 'SegmentationClassAug'
+    extra.mkdir()
+    name = '2007_000002.png'
+    mask = Image.fromarray(np.full((60, 40), 12, np.uint8))
+    mask.save(extra / name)
+    assert '2007_000002 cat\n' in run(tool, voc_root)
+    folders = ['SegmentationClassAug', 'SegmentationClass']
+    assert '2007_000002 dog\n' in run(tool, voc_root, '--masks-dir', *folders)
+
+
+def test_disagreements_of_masks_and_xml(tool, voc_root, capsys):
+    (voc_root / SPLITS / 'train.txt').write_text(
+        '2007_000001\n2007_000002\n2007_000003\n'
+    )
+    write_xml(voc_root, '2007_000001', ('person', 0), ('aeroplane', 0))
+    write_xml(voc_root, '2007_000002', ('cat', 1), ('dog', 0), ('sofa', 0))
+    write_xml(voc_root, '2007_000003', ('chair', 0), ('dog', 1))
+    tags = run(tool, voc_root, '--source', 'both')
+    lines = ['2007_000001 aeroplane person', '2007_000002 cat', '2007_000003 chair dog']
+    assert tags.splitlines() == lines
+    report = voc_root / SPLITS / 'train_disagreements.csv'
+    assert report.read_text().splitlines() == [
+        'image,mask_only,xml_only',
+        '2007_000002,cat,dog;sofa',
+        '2007_000003,dog,',
+    ]
+    assert 'masks and XML disagree on 2 of 3 images' in capsys.readouterr().out
+    run(tool, voc_root, '--source', 'both', '--keep-difficult')
+    assert report.read_text().splitlines()[1:] == ['2007_000002,,dog;sofa']
 
 
 def test_mask_without_classes_is_listed_and_counted(tool, voc_root, capsys):

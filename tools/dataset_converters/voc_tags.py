@@ -1,6 +1,8 @@
 """Write the tag list of a VOC split from its masks or its XML annotations.
 
 python tools/dataset_converters/voc_tags.py data/VOCdevkit/VOC2012 --split train_aug
+A mask is looked for in each --masks-dir in turn. With --source both the tags are the
+masks', and <split>_disagreements.csv tells where the XML annotations say otherwise.
 With --less and --name it first writes a split: what one list has and another lacks.
 """
 
@@ -9,10 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +28,8 @@ from mmwsss.utils.errors import DataError, WSSSError
 SPLITS = Path('ImageSets', 'Segmentation')
 IGNORED_LABEL = 255
 CHUNK = 32
+
+Tags = TypeVar('Tags')
 
 
 def tags_of_mask(image_id: str, *, folder: Path, num_classes: int) -> list[int]:
@@ -58,6 +63,25 @@ def tags_of_mask(image_id: str, *, folder: Path, num_classes: int) -> list[int]:
             f'{IGNORED_LABEL}'
         )
     return sorted(label - 1 for label in labels)
+
+
+def tags_of_first_mask(
+    image_id: str, *, folders: Sequence[Path], num_classes: int
+) -> list[int]:
+    """Return the classes of the mask in the first folder that has one."""
+    name = f'{image_id}.png'
+    folder = next((f for f in folders if (f / name).is_file()), folders[0])
+    return tags_of_mask(image_id, folder=folder, num_classes=num_classes)
+
+
+def tags_of_both(
+    image_id: str,
+    *,
+    of_mask: Callable[[str], list[int]],
+    of_xml: Callable[[str], list[int]],
+) -> tuple[list[int], list[int]]:
+    """Return the tags of the mask and those of the XML annotation."""
+    return of_mask(image_id), of_xml(image_id)
 
 
 def tags_of_xml(
@@ -98,10 +122,12 @@ def read_split(data_root: Path, split: str) -> list[str]:
     Raises:
         DataError: if the list is missing or empty.
     """
-    path = data_root / SPLITS / f'{split}.txt'
+    from mmwsss.datasets.voc import read_voc_list, spelled_list
+
+    path = Path(spelled_list(str(data_root / SPLITS / f'{split}.txt')))
     if not path.is_file():
         raise DataError(f'split not found: {path}; set DATA_ROOT and --split')
-    ids = path.read_text().split()
+    ids = read_voc_list(str(path))
     if not ids:
         raise DataError(f'split is empty: {path}')
     return ids
@@ -125,8 +151,8 @@ def write_difference(data_root: Path, split: str, *, less: str, name: str) -> No
 
 
 def collect_tags(
-    ids: Sequence[str], tags_of: Callable[[str], list[int]], *, workers: int
-) -> dict[str, list[int]]:
+    ids: Sequence[str], tags_of: Callable[[str], Tags], *, workers: int
+) -> dict[str, Tags]:
     """Return the tags of all images, read by several processes."""
     with ProcessPoolExecutor(workers) as pool:
         found = pool.map(tags_of, ids, chunksize=CHUNK)
@@ -136,6 +162,28 @@ def collect_tags(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def write_disagreements(
+    path: Path,
+    found: Mapping[str, tuple[list[int], list[int]]],
+    classes: Sequence[str],
+) -> int:
+    """Write a line an image whose mask and XML annotation disagree; count them.
+
+    Args:
+        path: CSV file: image, classes of the mask alone, classes of the XML alone.
+        found: Tags of the mask and of the XML annotation by image id.
+        classes: Foreground class names.
+    """
+    lines = ['image,mask_only,xml_only\n']
+    for image_id, (of_mask, of_xml) in found.items():
+        if of_mask != of_xml:
+            sides = (set(of_mask) - set(of_xml), set(of_xml) - set(of_mask))
+            cells = [';'.join(classes[i] for i in sorted(side)) for side in sides]
+            lines.append(','.join([image_id, *cells]) + '\n')
+    atomic_write_text(path, ''.join(lines))
+    return len(lines) - 1
 
 
 def write_tags(arguments: argparse.Namespace) -> Path:
@@ -151,19 +199,28 @@ def write_tags(arguments: argparse.Namespace) -> Path:
     if arguments.less:
         write_difference(root, split, less=arguments.less, name=arguments.name)
         split = arguments.name
-    tags_of: Callable[[str], list[int]]
-    if arguments.source == 'masks':
-        folder = root / arguments.masks_dir
-        tags_of = partial(tags_of_mask, folder=folder, num_classes=len(classes))
+    of_mask = partial(
+        tags_of_first_mask,
+        folders=[root / folder for folder in arguments.masks_dir],
+        num_classes=len(classes),
+    )
+    of_xml = partial(
+        tags_of_xml,
+        folder=root / 'Annotations',
+        classes=classes,
+        keep_difficult=arguments.keep_difficult,
+    )
+    ids, workers = read_split(root, split), arguments.workers
+    if arguments.source == 'both':
+        both = partial(tags_of_both, of_mask=of_mask, of_xml=of_xml)
+        pairs = collect_tags(ids, both, workers=workers)
+        tags = {image_id: pair[0] for image_id, pair in pairs.items()}
+        report = root / SPLITS / f'{split}_disagreements.csv'
+        count = write_disagreements(report, pairs, classes)
+        print(f'{report}: masks and XML disagree on {count} of {len(pairs)} images')
     else:
-        tags_of = partial(
-            tags_of_xml,
-            folder=root / 'Annotations',
-            classes=classes,
-            keep_difficult=arguments.keep_difficult,
-        )
-    ids = read_split(root, split)
-    tags = collect_tags(ids, tags_of, workers=arguments.workers)
+        source = of_mask if arguments.source == 'masks' else of_xml
+        tags = collect_tags(ids, source, workers=workers)
     path = root / SPLITS / f'{split}_tags.txt'
     write_tag_list(path, tags, classes)
     empty = sum(not found for found in tags.values())
@@ -178,8 +235,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--split', default='train_aug', help=f'list in {SPLITS}')
     parser.add_argument('--less', help='leave out the images of this list')
     parser.add_argument('--name', help='name of the split that is left')
-    parser.add_argument('--source', choices=('masks', 'xml'), default='masks')
-    parser.add_argument('--masks-dir', default='SegmentationClass')
+    parser.add_argument('--source', choices=('masks', 'xml', 'both'), default='masks')
+    parser.add_argument(
+        '--masks-dir', nargs='+', default=['SegmentationClass', 'SegmentationClassAug']
+    )
     parser.add_argument(
         '--keep-difficult', action='store_true', help='count difficult objects (xml)'
     )

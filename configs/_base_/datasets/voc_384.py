@@ -1,6 +1,6 @@
 # PASCAL VOC 2012, image tags, ACR's augmentation, 384x384.
-# Training: the 10,582 images with a tag list. Seeds are measured (test) on the 1,464
-# images of `train` with their tags given; validation is on `val`. Seeds and pseudo
+# The seed protocol: training on the 10,582 images of `train_aug`, seeds measured (test)
+# on the 1,464 images of `train` with their tags given; validation is on `val`. Seeds and pseudo
 # labels are made for the training images, from their tags, without masks.
 # Another place: --cfg-options {train,val,test,seed}_dataloader.dataset.data_root=DIR
 dataset_type = 'VOCTagDataset'
@@ -105,6 +105,6 @@ val_evaluator = [
     dict(type='mmpretrain.MultiLabelMetric', thr=0.5, average=None),
 ]
 test_evaluator = [
-    dict(type='SeedIoUMetric', split='VOC 2012 train'),
+    dict(type='SeedIoUMetric', split='VOC 2012 train (the seed protocol: 1,464)'),
     dict(type='mmpretrain.AveragePrecision'),
 ]
