@@ -1,4 +1,6 @@
-# RCA on a small CNN at stride 8 for 96x96 images, trained from scratch.
+# RCA on a small CNN at stride 8 for 96x96 images, trained from scratch. A projection
+# learned from scratch outgrows the features and makes prototypes move; regions live in
+# the features themselves, and the softmax over prototypes is scaled by 1 / sqrt(D).
 model = dict(
     type='RCAClassifier',
     num_classes=6,
@@ -16,7 +18,8 @@ model = dict(
     contrast=dict(
         type='RegionContrastLoss', loss_weight=0.01, temperature=0.07, beta=8.0
     ),
-    aggregation=dict(type='PrototypeAggregator', num_prototypes=5),
+    aggregation=dict(type='PrototypeAggregator', num_prototypes=5, scale='sqrt'),
+    space='raw',
     coarse_weight=0.4,
     contrast_from=2,
 )
