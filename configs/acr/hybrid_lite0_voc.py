@@ -1,5 +1,5 @@
-# ACR on a small hybrid and 1,464 photographs, minutes on a GPU. The warm start is on for
-# the first 60% of the training; consistency comes in from half-way.
+# ACR on a small hybrid and 1,464 photographs, minutes on a GPU. The warm start is on
+# for the first 60% of the training; consistency comes in from half-way.
 _base_ = [
     '../_base_/models/acr_hybrid_lite0.py',
     '../_base_/datasets/voc_288_train.py',

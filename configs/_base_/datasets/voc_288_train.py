@@ -1,4 +1,4 @@
-# PASCAL VOC 2012 at 288 pixels, trained and measured on the 1,464 photographs of `train`
+# PASCAL VOC 2012 at 288 pixels, trained and measured on the 1,464 images of `train`
 # (a tag list of `train` is made by tools/dataset_converters/voc_tags.py --split train).
 _base_ = './voc_384.py'
 

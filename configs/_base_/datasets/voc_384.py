@@ -1,7 +1,7 @@
 # PASCAL VOC 2012, image tags, ACR's augmentation, 384x384.
 # The seed protocol: training on the 10,582 images of `train_aug`, seeds measured (test)
-# on the 1,464 images of `train` with their tags given; validation is on `val`. Seeds and pseudo
-# labels are made for the training images, from their tags, without masks.
+# on the 1,464 images of `train` with their tags given; validation is on `val`. Seeds
+# and pseudo labels are made for the training images, from their tags, without masks.
 # Another place: --cfg-options {train,val,test,seed}_dataloader.dataset.data_root=DIR
 dataset_type = 'VOCTagDataset'
 data_root = 'data/VOCdevkit/VOC2012'
