@@ -2,12 +2,14 @@
 
 ::
 
-    manifest.json   what the folder holds and what it was made from, written first
-    <key><suffix>   one artefact, complete from the moment it has its name
-    index.json      checksum of each file, written by ``finish``
+    manifest.json         what the folder holds and is made from, written first
+    <key><suffix>         one artefact, complete from the moment it has its name
+    records-00000.shard   artefacts of a large store, moved there by ``finish``
+    index.json            checksum of each artefact, written last by ``finish``
 
 What is stored is a codec's business (``Codec``); its files are the same bytes
-whichever process writes them and in whichever order.
+whichever process writes them and in whichever order. A file of its own counts for
+more than a shard, so that single artefacts of a packed store can be made anew.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from mmwsss.utils.atomic import (
     atomic_write_bytes,
     atomic_write_text,
+    flush_file,
     remove_file,
     remove_temporaries,
 )
 from mmwsss.utils.errors import ArtefactError
 from mmwsss.utils.sealing import OriginError, Seal, difference
+from mmwsss.utils.shards import SUFFIX as SHARD_SUFFIX
+from mmwsss.utils.shards import Shards
 
 Value = TypeVar('Value')
 
@@ -37,6 +42,9 @@ SHOWN_KEYS = 3
 KEY_PART = re.compile(r'[^./\\\x00-\x1f][^/\\\x00-\x1f]*')
 AGAIN = 'run the command that writes it again, it makes what is missing or damaged'
 ELSEWHERE = 'choose another folder or remove this one'
+PACKED_FROM = 2000
+"""Artefacts from which on a sealed store is packed; below, one sees them as files."""
+SHARD_SIZE = 1000
 
 
 class Codec(Protocol[Value]):
@@ -76,6 +84,7 @@ class ArtefactStore(Generic[Value]):
         self.root = root
         self.codec = codec
         self.identity = dict(sorted(identity.items()))
+        self.shards = Shards(root)
 
     @classmethod
     def create(
@@ -97,7 +106,8 @@ class ArtefactStore(Generic[Value]):
         """
         root = Path(root)
         # looked for first: another process may be writing manifest and files by now
-        holds_files = any(root.rglob(f'*{codec.suffix}'))
+        names = (codec.suffix, SHARD_SUFFIX)
+        holds_files = any(any(root.rglob(f'*{suffix}')) for suffix in names)
         if not (root / MANIFEST).exists():
             if holds_files:
                 raise ArtefactError(
@@ -168,6 +178,9 @@ class ArtefactStore(Generic[Value]):
     def write(self, key: str, value: Value) -> Path:
         """Store a value and return its file; an earlier one is replaced.
 
+        A sealed file is sure to be on the disk only after ``finish``: what a power
+        cut tears before is told by its seal, and made again.
+
         Raises:
             ArtefactError: if it cannot be written.
         """
@@ -176,7 +189,7 @@ class ArtefactStore(Generic[Value]):
         if self.codec.sealed:
             content = self._seal(key).close(content)
         remove_file(self.root / INDEX)
-        atomic_write_bytes(path, content)
+        atomic_write_bytes(path, content, durable=not self.codec.sealed)
         return path
 
     def read(self, key: str) -> Value:
@@ -200,15 +213,17 @@ class ArtefactStore(Generic[Value]):
         return [key for key in keys if not self.is_complete(key)]
 
     def keys(self) -> list[str]:
-        """Return the keys of all files, sorted; ``read`` tells which are sound."""
+        """Return the keys of all artefacts, sorted; ``read`` tells which are sound."""
         suffix = self.codec.suffix
         names = (path.relative_to(self.root) for path in self.root.rglob(f'*{suffix}'))
-        return sorted(name.as_posix().removesuffix(suffix) for name in names)
+        singles = {name.as_posix().removesuffix(suffix) for name in names}
+        return sorted(singles.union(self.shards.reload()))
 
     def finish(self, keys: Sequence[str]) -> str:
         """Check that the store holds just these keys, and write the index.
 
-        One process calls it, after all have written.
+        One process calls it, after all have written. Many sealed artefacts are moved
+        into shards first; stopped there, the store is unfinished and loses nothing.
 
         Args:
             keys: All keys there should be.
@@ -236,6 +251,11 @@ class ArtefactStore(Generic[Value]):
                 f'{self.root} holds {_some(extra)}, which nobody asked for: remove it'
             )
         remove_temporaries(self.root)
+        if self.codec.sealed and len(files) >= PACKED_FROM:
+            self.shards.pack(list(files), self._content, self.path, size=SHARD_SIZE)
+        elif self.codec.sealed:
+            for key in files:
+                flush_file(self.path(key))
         atomic_write_text(self.root / INDEX, _dump(files))
         return self.digest()
 
@@ -261,12 +281,26 @@ class ArtefactStore(Generic[Value]):
         for key, expected in _load(self.root / INDEX).items():
             if hashlib.sha256(self._content(key)).hexdigest() != expected:
                 raise ArtefactError(
-                    f'{self.path(key)} has changed since it was made: remove it and '
+                    f'{self._place(key)} has changed since it was made: remove it and '
                     f'{AGAIN}'
                 )
 
     def _content(self, key: str) -> bytes:
-        return _read(self.path(key))
+        path = self.path(key)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            packed = self.shards.read(key)
+            if packed is None:
+                raise ArtefactError(f'{path} is missing: {AGAIN}') from error
+            return packed
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def _place(self, key: str) -> str:
+        path = self.path(key)
+        packed = self.shards.places().get(key)
+        return str(path) if path.exists() or not packed else f'{packed.path}, {key},'
 
     def _decode(self, key: str, content: bytes) -> Value:
         try:
@@ -275,12 +309,12 @@ class ArtefactStore(Generic[Value]):
             return self.codec.decode(content)
         except OriginError as error:
             raise ArtefactError(
-                f'{self.path(key)} is of another {error} than the rest of '
+                f'{self._place(key)} is of another {error} than the rest of '
                 f'{self.root}: {AGAIN}'
             ) from error
         except ValueError as error:
             raise ArtefactError(
-                f'{self.path(key)} is damaged ({error}): {AGAIN}'
+                f'{self._place(key)} is damaged ({error}): {AGAIN}'
             ) from error
 
     def _seal(self, key: str) -> Seal:
@@ -316,9 +350,13 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise ArtefactError(f'{path} is missing: {AGAIN}') from error
     except OSError as error:
-        raise ArtefactError(
-            f'cannot read {path}: {error.strerror}; check the disk and permissions'
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ArtefactError:
+    return ArtefactError(
+        f'cannot read {path}: {error.strerror}; check the disk and permissions'
+    )
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -42,13 +42,16 @@ def write_error(path: str | Path, cause: OSError) -> ArtefactError:
 
 
 @contextmanager
-def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that gets its name when the block ends without an error.
 
     An existing file is replaced. Missing folders are made.
 
     Args:
         path: Final name.
+        durable: False leaves it to the system when the bytes reach the disk: faster,
+            and a power cut may tear the file. For files whose bytes tell that they
+            are whole.
 
     Yields:
         The open temporary file.
@@ -65,7 +68,8 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
         with open(temporary, 'xb') as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
@@ -75,10 +79,28 @@ def atomic_writer(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
-def atomic_write_bytes(path: str | Path, content: bytes) -> None:
+def atomic_write_bytes(
+    path: str | Path, content: bytes, *, durable: bool = True
+) -> None:
     """Write a file of bytes; see ``atomic_writer``."""
-    with atomic_writer(path) as file:
+    with atomic_writer(path, durable=durable) as file:
         file.write(content)
+
+
+def flush_file(path: str | Path) -> None:
+    """Wait until a file's bytes are on the disk.
+
+    Raises:
+        ArtefactError: if they cannot be written there.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def atomic_write_text(path: str | Path, content: str) -> None:
