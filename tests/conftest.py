@@ -1,10 +1,12 @@
 """Fixtures shared by all tests."""
 
+import copy
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 # name: (width, height, label: box as left, top, right, bottom)
@@ -88,3 +90,11 @@ def photographs():
     if not folder.is_dir():
         pytest.skip(f'no photographs in {folder}')
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_scope_left_behind():
+    """Give the next test the default scope that this one found."""
+    kept = copy.copy(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict = kept

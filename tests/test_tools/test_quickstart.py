@@ -110,4 +110,4 @@ def test_method_without_baseline_cannot_be_compared(quickstart):
 def test_help_names_the_methods(quickstart):
     result = quickstart('--help')
     assert (result.returncode, result.calls) == (0, [])
-    assert 'one of: acr (default: acr)' in result.stdout
+    assert 'one of: acr rca (default: acr)' in result.stdout

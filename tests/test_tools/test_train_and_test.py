@@ -272,7 +272,8 @@ def broken(checkpoint, tmp_path):
         elif fault == 'pickle':
             path.write_bytes(pickle.dumps(Trap(tmp_path / 'sprung')))
         elif fault == 'foreign':
-            torch.save(dict(state_dict={'conv.weight': torch.zeros(2)}), path)
+            foreign = {'conv.weight': torch.zeros(2)}
+            torch.save(dict(whole, state_dict=foreign), path)
         elif fault == 'lacking':
             name = 'backbone.vit.blocks.1.norm1.weight'
             kept = {key: value for key, value in state.items() if key != name}
