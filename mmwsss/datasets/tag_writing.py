@@ -1,0 +1,57 @@
+"""Tag files, written in the format that their suffix names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmwsss.datasets.tag_list import NO_TAGS, written_name
+from mmwsss.datasets.tag_table import TAG_SEPARATOR
+from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.errors import DataError
+
+Tags = Mapping[str, Sequence[str]]
+
+
+def write_tag_table(path: str | Path, tags: Tags, classes: Sequence[str]) -> None:
+    """Write a file that ``read_tag_table`` reads.
+
+    Args:
+        path: Ends in ``.csv``, ``.tsv``, ``.json``, ``.jsonl`` or ``.txt``.
+        tags: Class names by image path or id, in the order of the file.
+        classes: All class names, kept where the format has a place for them.
+
+    Raises:
+        DataError: if the suffix is another.
+        ArtefactError: if the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in ('.csv', '.tsv'):
+        text = _delimited(tags, ',' if suffix == '.csv' else '\t')
+    elif suffix == '.json':
+        content = dict(classes=list(classes), images=_lists(tags))
+        text = json.dumps(content, ensure_ascii=False, indent=1) + '\n'
+    elif suffix == '.jsonl':
+        items = (dict(path=key, tags=names) for key, names in _lists(tags).items())
+        text = ''.join(json.dumps(item, ensure_ascii=False) + '\n' for item in items)
+    elif suffix == '.txt':
+        lines = ([key, *map(written_name, tags[key] or [NO_TAGS])] for key in tags)
+        text = ''.join(' '.join(line) + '\n' for line in lines)
+    else:
+        raise DataError(f'{path}: cannot write tags in this format; use .csv or .json')
+    atomic_write_text(path, text)
+
+
+def _lists(tags: Tags) -> dict[str, list[str]]:
+    return {key: list(names) for key, names in tags.items()}
+
+
+def _delimited(tags: Tags, delimiter: str) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter=delimiter, lineterminator='\n')
+    writer.writerow(['path', 'tags'])
+    writer.writerows((key, TAG_SEPARATOR.join(names)) for key, names in tags.items())
+    return buffer.getvalue()
