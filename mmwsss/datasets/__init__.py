@@ -4,7 +4,11 @@ from mmwsss.datasets import samplers as samplers
 from mmwsss.datasets import transforms as transforms
 from mmwsss.datasets.coco import COCOTagDataset
 from mmwsss.datasets.image_tags import ImagePseudoLabelDataset, ImageTagDataset
-from mmwsss.datasets.pseudo_label import PseudoLabelDataset, VOCPseudoLabelDataset
+from mmwsss.datasets.pseudo_label import (
+    COCOPseudoLabelDataset,
+    PseudoLabelDataset,
+    VOCPseudoLabelDataset,
+)
 from mmwsss.datasets.synthetic_tags import SyntheticTagDataset
 from mmwsss.datasets.tag_dataset import TagDataset
 from mmwsss.datasets.tag_list import (
@@ -15,6 +19,7 @@ from mmwsss.datasets.tag_list import (
 from mmwsss.datasets.voc import VOCTagDataset
 
 __all__ = [
+    'COCOPseudoLabelDataset',
     'COCOTagDataset',
     'ImagePseudoLabelDataset',
     'ImageTagDataset',

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmseg.datasets import PascalVOCDataset
 
+from mmwsss.datasets.coco import COCOTagDataset
 from mmwsss.datasets.tag_dataset import TagDataset
 from mmwsss.datasets.tag_list import some_names
 from mmwsss.registry import DATASETS
@@ -122,6 +123,13 @@ class VOCPseudoLabelDataset(PseudoLabelDataset):
     """``PseudoLabelDataset`` with the classes of PASCAL VOC."""
 
     METAINFO = PascalVOCDataset.METAINFO
+
+
+@DATASETS.register_module()
+class COCOPseudoLabelDataset(PseudoLabelDataset):
+    """``PseudoLabelDataset`` with the classes of COCO-2014."""
+
+    METAINFO = COCOTagDataset.METAINFO
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
