@@ -82,7 +82,7 @@ def test_classifiers_read_tags_and_masks(root, name):
         if masked:
             with DefaultScope.overwrite_default_scope(config.default_scope):
                 sample = dataset[1]['data_samples']
-            assert sample.gt_label.label.tolist() == [1, 79]
+            assert sample.gt_label.tolist() == [1, 79]
             assert sample.gt_sem_seg.data.unique().tolist() == [0, 2, 80, 255]
 
 
