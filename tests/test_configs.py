@@ -28,7 +28,9 @@ LEAVES = sorted(
 )
 ACR = [path for path in LEAVES if 'acr' in path.parts]
 ROOTS = [path for path in LEAVES if 'ablation' not in path.parts]
-VOC = [path for path in ACR if 'embedded' not in path.stem]
+OFFICIAL = [path for path in ACR if 'embedded' not in path.stem]
+VOC = [path for path in OFFICIAL if 'coco' not in path.stem]
+CLASSES = dict(voc=20, coco=80)
 MAX_LEAF_LINES, MAX_ABLATION_LINES = 20, 10
 TINY_ARCH = dict(embed_dim=24, depth=2, num_heads=2, patch_size=16)
 SIZES = dict(vit_base_r50_s16_384=(768, 12, 16), deit_small_patch16_224=(384, 12, 16))
@@ -43,7 +45,7 @@ def name_of(path):
 leaves = pytest.mark.parametrize('path', LEAVES, ids=name_of)
 acr_leaves = pytest.mark.parametrize('path', ACR, ids=name_of)
 roots = pytest.mark.parametrize('path', ROOTS, ids=name_of)
-voc_leaves = pytest.mark.parametrize('path', VOC, ids=name_of)
+official_leaves = pytest.mark.parametrize('path', OFFICIAL, ids=name_of)
 
 
 @pytest.fixture(autouse=True)
@@ -100,12 +102,12 @@ def test_network_builds_as_it_is(path):
     with torch.device('meta'):
         model = MODELS.build(config.model)
     assert {weight.device.type for weight in model.parameters()} == {'meta'}
-    if path not in VOC:
+    if path not in OFFICIAL:
         return
     arch, backbone = config.model.backbone.arch, model.backbone
     found = (backbone.embed_dim, backbone.depth, backbone.stride)
     assert found == (SIZES[arch] if isinstance(arch, str) else (192, 2, 16))
-    assert model.num_classes == 20
+    assert model.num_classes == CLASSES['coco' if 'coco' in path.stem else 'voc']
     crop = config.train_dataloader.dataset.pipeline[-2].crop_size
     assert backbone.img_size == crop[0] == crop[1]
     assert config.model.data_preprocessor.pad_size_divisor == backbone.stride
@@ -159,7 +161,7 @@ def test_pipeline_has_all_stages(path, tmp_path):
     assert [stage.name for stage in stages] == names
 
 
-@voc_leaves
+@official_leaves
 def test_schedule_ends_with_the_training(path):
     config = Config.fromfile(path)
     (schedule,) = config.param_scheduler
