@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -14,13 +13,13 @@ from mmwsss.functional.localization import (
     block_map,
     min_max_normalize,
 )
-from mmwsss.functional.views import DIHEDRAL, INVERSE, apply_dihedral
 from mmwsss.models.backbones.attention_vit import AttentionViT
 from mmwsss.models.backbones.class_token_gradients import (
     ClassTokenGradients,
     class_token_gradients,
 )
 from mmwsss.models.classifiers.base import ChooseTags, Localization
+from mmwsss.models.classifiers.inference_views import InferenceViews, restore_view
 from mmwsss.utils.errors import ConfigError
 
 Head = Callable[[Tensor], Tensor]
@@ -52,14 +51,8 @@ class ACRLocalizer:
     ) -> None:
         if kind not in BLOCK_MAP_KINDS:
             raise ConfigError(f'kind: expected one of {BLOCK_MAP_KINDS}, got {kind!r}')
-        if not views or not set(views) <= set(DIHEDRAL):
-            raise ConfigError(
-                f'views: expected some of {sorted(DIHEDRAL)}, got {list(views)}'
-            )
-        if not scales or min(scales) <= 0:
-            raise ConfigError(f'scales: expected positive numbers, got {list(scales)}')
         self.kind, self.start_block, self.affinity = kind, start_block, affinity
-        self.views, self.scales = tuple(views), tuple(scales)
+        self.inference_views = InferenceViews(views=views, scales=scales)
 
     def check_depth(self, depth: int) -> None:
         """Check ``start_block`` against the number of blocks.
@@ -114,49 +107,16 @@ class ACRLocalizer:
             padded = pad_sequence(classes, batch_first=True)
             return padded.repeat(len(batch_logits) // len(images), 1)
 
-        for names, batch in self._batches(images, vit.stride):
+        for names, batch in self.inference_views.batches(images, stride=vit.stride):
             found = class_token_gradients(
                 vit, batch, head, select, start_block=self.start_block
             )
             maps = self._join_blocks(found).unflatten(-1, vit.grid(batch))
             for name, part in zip(names, maps.chunk(len(names))):
-                total = total + _to_grid(apply_dihedral(part, INVERSE[name]), grid)
+                total = total + restore_view(part, name, grid)
         return logits, classes, total
-
-    def _batches(
-        self, images: Tensor, stride: int
-    ) -> Iterator[tuple[list[str], Tensor]]:
-        """Yield names of views with their batch; views of one size share a batch."""
-        for scale in self.scales:
-            scaled = _scale_to_patches(images, scale, stride)
-            by_shape: dict[torch.Size, list[tuple[str, Tensor]]] = {}
-            for name in self.views:
-                view = apply_dihedral(scaled, name)
-                by_shape.setdefault(view.shape, []).append((name, view))
-            for group in by_shape.values():
-                yield (
-                    [name for name, _ in group],
-                    torch.cat([view for _, view in group]),
-                )
 
     def _join_blocks(self, found: ClassTokenGradients) -> Tensor:
         pairs = zip(found.gradients, found.attentions)
         maps = torch.stack([block_map(*pair, self.kind) for pair in pairs]).sum(0)
         return found.affinity.spread(maps) if self.affinity else maps
-
-
-def _scale_to_patches(images: Tensor, scale: float, stride: int) -> Tensor:
-    if scale == 1:
-        return images
-    size = [max(1, round(side * scale / stride)) * stride for side in images.shape[-2:]]
-    return F.interpolate(
-        images, size=size, mode='bilinear', align_corners=False, antialias=True
-    )
-
-
-def _to_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    if maps.shape[1] == 0:
-        return maps.new_zeros((len(maps), 0, *grid))
-    if tuple(maps.shape[-2:]) == grid:
-        return maps
-    return F.interpolate(maps, size=grid, mode='bilinear', align_corners=False)
