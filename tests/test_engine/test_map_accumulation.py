@@ -140,7 +140,7 @@ def test_old_maps_go_with_the_checkpoints(make):
 
 
 def test_an_abandoned_continuation_leaves_no_trace(make, tmp_path):
-    """Go back to an earlier checkpoint and train on with another learning rate."""
+    """Go back to an earlier checkpoint and train on with another weight decay."""
     options = dict(default_hooks__checkpoint__max_keep_ckpts=-1, hook=dict(keep=4))
     first = make('work', **options)
     run(first)
