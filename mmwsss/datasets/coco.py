@@ -28,6 +28,7 @@ class COCOTagDataset(TagDataset):
     instance annotations by ``tools/dataset_converters/coco2014.py``.
     """
 
+    title = 'COCO-2014'
     tag_command = (
         'python tools/dataset_converters/coco2014.py {data_root} --split {split}'
     )

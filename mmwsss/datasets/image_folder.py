@@ -55,6 +55,14 @@ def files_of(
     ]
 
 
+def folders_of(folder: str, backend_args: dict | None = None) -> list[str]:
+    """Return the names of the folders in a folder, hidden ones left out."""
+    found = fileio.list_dir_or_file(
+        folder, list_file=False, recursive=False, backend_args=backend_args
+    )
+    return sorted(name for name in found if not HIDDEN.search(name))
+
+
 def in_share(image_id: str, share: float) -> bool:
     """Tell whether an image falls to a share in (0, 1) of all, by its id alone."""
     digest = hashlib.sha256(plain_path(image_id).encode()).digest()

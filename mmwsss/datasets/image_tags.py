@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 import os.path as osp
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine import fileio
 from mmengine.logging import print_log
 
-from mmwsss.datasets.image_folder import files_of, in_share, list_images
+from mmwsss.datasets.image_folder import (
+    files_of,
+    folders_of,
+    in_share,
+    list_images,
+)
 from mmwsss.datasets.palette import class_palette
 from mmwsss.datasets.pseudo_label import PseudoLabelDataset
 from mmwsss.datasets.tag_dataset import TagDataset, join_root
 from mmwsss.datasets.tag_list import (
     BACKGROUND,
+    read_text,
     some_names,
     unknown_class,
     written_name,
@@ -126,7 +132,11 @@ class ImageTagDataset(TagDataset):
                     f'tag_file {path} is a folder: set it to the image folder {folder} '
                     'for tags by folder, or to a file'
                 )
-            return folder_table(folder, list_images(folder, self._backend).values())
+            return folder_table(
+                folder,
+                list_images(folder, self._backend).values(),
+                folders=folders_of(folder, self._backend),
+            )
         if path.lower().endswith('.npy'):
             return None
         return read_tag_table(path, backend_args=self._backend)
@@ -138,8 +148,7 @@ class ImageTagDataset(TagDataset):
             path = join_root(data_root, classes)
             if not fileio.exists(path, backend_args=self._backend):
                 raise DataError(f'{path} does not exist; set classes in the config')
-            text = fileio.get_text(path, backend_args=self._backend)
-            classes = [line.strip() for line in text.splitlines() if line.strip()]
+            classes = self._lines(path)
         elif classes is None and self._table is not None:
             found = {name for entry in self._table.entries for name in entry.names}
             classes = self._table.classes or sorted(found)
@@ -159,6 +168,11 @@ class ImageTagDataset(TagDataset):
             )
         records = [self._record(image_id, images[image_id], tags) for image_id in ids]
         return records if tags is None else self._without_empty(ids, records)
+
+    @property
+    def split(self) -> str:
+        """Name of the images that are read."""
+        return self.part or super().split
 
     def _record(
         self, image_id: str, path: str, tags: Mapping[str, list[int]] | None
@@ -198,6 +212,7 @@ class ImageTagDataset(TagDataset):
                 f'{lost[0].place}: no image {lost[0].path!r} in '
                 f'{self.data_prefix["img_path"]} ({len(lost)} of {len(entries)} '
                 'entries have none); paths start from data_prefix.img_path'
+                f'{", a head line reads path,tags" if lost[0] is entries[0] else ""}'
             )
         numbers = {written_name(name): number for number, name in enumerate(classes)}
         tags: dict[str, list[int]] = {}
@@ -234,8 +249,7 @@ class ImageTagDataset(TagDataset):
         return ids
 
     def _read_list(self, index: Mapping[str, str]) -> list[str]:
-        text = fileio.get_text(self.ann_file, backend_args=self._backend)
-        names = [line.strip() for line in text.splitlines() if line.strip()]
+        names = self._lines(self.ann_file)
         lost = [name for name in names if plain_path(name) not in index]
         if lost:
             raise DataError(
@@ -247,6 +261,10 @@ class ImageTagDataset(TagDataset):
         if twice := [i for i, count in Counter(ids).items() if count > 1]:
             raise DataError(f'{self.ann_file} lists {some_names(twice)} twice')
         return ids
+
+    def _lines(self, path: str) -> list[str]:
+        text = read_text(path, backend_args=self._backend)
+        return [line.strip() for line in text.splitlines() if line.strip()]
 
     def _of_part(self, ids: list[str]) -> list[str]:
         if self.part is None:
@@ -298,7 +316,7 @@ class ImagePseudoLabelDataset(PseudoLabelDataset, ImageTagDataset):
         return ids  # the manifest tells which images have a label
 
 
-def check_classes(classes: Iterable[str] | None) -> tuple[str, ...]:
+def check_classes(classes: Sequence[str] | None) -> tuple[str, ...]:
     """Return class names without the background.
 
     Raises:
@@ -307,6 +325,8 @@ def check_classes(classes: Iterable[str] | None) -> tuple[str, ...]:
     """
     if classes is None:
         raise ConfigError('the classes are not known; set classes in the config')
+    if isinstance(classes, str) or not all(isinstance(n, str) for n in classes):
+        raise ConfigError(f'classes: expected a list of names, got {classes!r}')
     names = [name.strip() for name in classes]
     names = names[1:] if names[:1] == [BACKGROUND] else names
     written = [written_name(name) for name in names]

@@ -48,6 +48,8 @@ class PseudoLabelDataset(TagDataset):
             ``data_prefix`` names masks besides the labels.
     """
 
+    mask_title = 'pseudo labels'
+
     def __init__(
         self,
         ann_file: str = '',

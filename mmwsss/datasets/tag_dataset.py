@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os.path as osp
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine import fileio
 from mmengine.logging import print_log
@@ -13,10 +15,12 @@ from mmengine.utils import is_abs
 from mmseg.datasets import BaseSegDataset
 
 from mmwsss.datasets.tag_list import foreground_classes, read_tag_list, some_names
+from mmwsss.datasets.transforms.loading import TagsFromMask
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import ConfigError, DataError
 
 EMPTY_TAGS = ('error', 'drop')
+BYTE_ORDER_MARK = '\ufeff'
 
 
 @DATASETS.register_module()
@@ -29,7 +33,8 @@ class TagDataset(BaseSegDataset):
     reads a user's images, with ``metainfo=dict(classes=('background', ...),
     palette=[...])``; stood before another mmseg data set among the bases it adds
     tags to that one. Paths are checked before mmseg sees them, because its own
-    checks are bare asserts.
+    checks are bare asserts. Once read, the log states the split, its number of images
+    and where tags and masks come from.
 
     Args:
         ann_file: List of image ids; ``''`` takes every image of the folder.
@@ -43,13 +48,20 @@ class TagDataset(BaseSegDataset):
         kwargs: Arguments of the mmseg class, which rejects unknown ones.
 
     Raises:
-        DataError: if a path does not exist, an image of the split is not in the tag
-            list, a class is unknown or, by default, an image has no tags.
+        DataError: if a path does not exist, the list of images is not in UTF-8 or
+            names one twice, an image is not in the tag list, a class is unknown or, by
+            default, an image has no tags.
         ConfigError: if ``empty_tags`` or ``data_prefix`` is not usable.
     """
 
     tag_command: str | None = None
     """Command that makes the tag list, with ``{data_root}`` and ``{split}``."""
+    title: str | None = None
+    """How the log calls the data set; None takes the name of the class."""
+    mask_title = 'masks'
+    """How the log calls the masks."""
+    public_lists: ClassVar[Mapping[str, tuple[int, str]]] = {}
+    """Number of images of public lists, and what the field does with them."""
 
     def __init__(
         self,
@@ -93,15 +105,63 @@ class TagDataset(BaseSegDataset):
         )
         return f'{message}, or make the list: {command}'
 
+    def full_init(self) -> None:
+        """Read the lists, once, and log what they hold."""
+        if not self._fully_initialized:
+            super().full_init()
+            self._state()
+
+    @property
+    def split(self) -> str:
+        """Name of the images that are read."""
+        return Path(self.ann_file or self.data_prefix['img_path']).stem
+
+    def _state(self) -> None:
+        first, count = self.get_data_info(0), len(self)
+        size, use = self.public_lists.get(self.split, (None, ''))
+        note = f' (the public list; {use})' if use and count == size else ''
+        differs = size not in (None, count)
+        if differs:
+            note = f', not the {size:,} of the public list'
+        derives = any(isinstance(t, TagsFromMask) for t in self.pipeline.transforms)
+        tags = 'tags of the masks' if derives else 'no tags'
+        tags = f'tags of {self.tag_file}' if 'gt_label' in first else tags
+        masks = f'no {self.mask_title}'
+        if 'seg_map_path' in first:
+            masks = f'{self.mask_title} of {self.data_prefix["seg_map_path"]}'
+        name = f'{self.title or type(self).__name__} {self.split}'
+        print_log(
+            f'{name}: {count:,} images{note}, {tags}, {masks}',
+            logger='current',
+            level=logging.WARNING if differs else logging.INFO,
+        )
+
     def load_data_list(self) -> list[dict]:
         """Return mmseg's records, with tags when a tag list is set."""
-        records = super().load_data_list()
+        try:
+            records = super().load_data_list()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f'{self.ann_file} is not in UTF-8 ({error}); save it as UTF-8'
+            ) from None
         if not records:
             raise DataError(
                 f'{self.ann_file or self.data_prefix["img_path"]} lists no image; '
                 'set dataset.ann_file and dataset.data_prefix in the config'
             )
+        self._check_names([self.image_id(record['img_path']) for record in records])
         return self._with_tags(records, self.tag_file) if self.tag_file else records
+
+    def _check_names(self, ids: list[str]) -> None:
+        if ids[0].startswith(BYTE_ORDER_MARK):
+            raise DataError(
+                f'{self.ann_file} starts with a byte order mark; save it as UTF-8 '
+                'without one'
+            )
+        if twice := [name for name, count in Counter(ids).items() if count > 1]:
+            raise DataError(
+                f'{self.ann_file} lists {some_names(twice)} twice; keep one line each'
+            )
 
     def _with_tags(self, records: list[dict], tag_file: str) -> list[dict]:
         classes = foreground_classes(self.metainfo)

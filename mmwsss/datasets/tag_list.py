@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from mmengine import fileio
 
+from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import ConfigError, DataError
 
 NO_TAGS = '[]'
@@ -40,6 +39,19 @@ def foreground_classes(metainfo: Mapping) -> tuple[str, ...]:
     return classes[1:]
 
 
+def read_text(path: str | os.PathLike, *, backend_args: dict | None = None) -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        DataError: if it is in another encoding.
+    """
+    content = fileio.get(path, backend_args=backend_args)
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path} is not in UTF-8 ({error}); save it as UTF-8') from None
+
+
 def written_name(name: str) -> str:
     """Return a class name as a tag list writes it."""
     return name.replace(' ', '_')
@@ -64,15 +76,15 @@ def read_tag_list(
         Image id to its class indices, ascending, without repeats.
 
     Raises:
-        DataError: if the list is missing, names an unknown class (file, line and
-            the closest known names are told) or an image twice.
+        DataError: if the list is missing or not in UTF-8, names an unknown class
+            (file, line and the closest known names are told) or an image twice.
     """
     if not fileio.exists(path, backend_args=backend_args):
         raise DataError(f'tag list not found: {path}')
     index = {written_name(name): number for number, name in enumerate(classes)}
     skipped = {written_name(name) for name in unused_classes} | {NO_TAGS}
     tags: dict[str, list[int]] = {}
-    text = fileio.get_text(path, backend_args=backend_args)
+    text = read_text(path, backend_args=backend_args)
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
@@ -99,29 +111,21 @@ def unknown_class(place: str, name: str, known: Iterable[str]) -> str:
 def write_tag_list(
     path: str | os.PathLike, tags: Mapping[str, Sequence[int]], classes: Sequence[str]
 ) -> None:
-    """Write a tag list by renaming a finished temporary file.
+    """Write a tag list, which appears whole or not at all.
 
     Args:
         path: The list to write; its folder is made when missing.
         tags: Image id to class indices, in the order of the lines.
         classes: Foreground class names.
+
+    Raises:
+        ArtefactError: if it cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     for image_id, indices in tags.items():
         names = [written_name(classes[index]) for index in indices] or [NO_TAGS]
-        lines.append(' '.join([image_id, *names]))
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(descriptor, 'w') as file:
-            file.writelines(f'{line}\n' for line in lines)
-        # mkstemp makes the file private; a list is as readable as its folder.
-        os.chmod(temporary, path.parent.stat().st_mode & 0o666)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        lines.append(' '.join([image_id, *names]) + '\n')
+    atomic_write_text(os.fspath(path), ''.join(lines))
 
 
 def some_names(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from mmengine import fileio
 from numpy.typing import NDArray
 
-from mmwsss.datasets.tag_list import NO_TAGS
+from mmwsss.datasets.tag_list import NO_TAGS, read_text
 from mmwsss.utils.errors import DataError
 
 TAG_SEPARATOR = ';'
@@ -69,7 +69,7 @@ def read_tag_table(path: str, *, backend_args: dict | None = None) -> TagTable:
 
     Raises:
         DataError: if the suffix is unknown, the text is not of its format (file and
-            line are told), or an image is listed twice.
+            line are told), there is no entry, or an image is listed twice.
     """
     suffix = PurePosixPath(path).suffix.lower()
     if suffix not in READERS:
@@ -77,11 +77,9 @@ def read_tag_table(path: str, *, backend_args: dict | None = None) -> TagTable:
             f'{path}: cannot tell its format; expected a name that ends in '
             f'{", ".join(READERS)} or .npy, or a folder with a folder for each class'
         )
-    try:
-        text = fileio.get(path, backend_args=backend_args).decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path} is not in UTF-8 ({error}); save it as UTF-8') from None
-    table = READERS[suffix](path, text)
+    table = READERS[suffix](path, read_text(path, backend_args=backend_args))
+    if not table.entries:
+        raise DataError(f'{path} has no entry; write one an image, its path and tags')
     seen: set[str] = set()
     for entry in table.entries:
         if not entry.path:
@@ -95,15 +93,18 @@ def read_tag_table(path: str, *, backend_args: dict | None = None) -> TagTable:
     return table
 
 
-def folder_table(folder: str, paths: Iterable[str]) -> TagTable:
+def folder_table(
+    folder: str, paths: Iterable[str], *, folders: Iterable[str] = ()
+) -> TagTable:
     """Return the tags of images that lie in a folder for each class.
 
     Args:
         folder: The folder, for messages.
         paths: Paths of the images below it.
+        folders: Names of the folders in it.
 
     Raises:
-        DataError: if an image lies beside the class folders.
+        DataError: if an image lies beside the class folders, or one has no image.
     """
     entries = []
     for path in paths:
@@ -115,6 +116,11 @@ def folder_table(folder: str, paths: Iterable[str]) -> TagTable:
             )
         entries.append(TagEntry(f'{folder}/{path}', plain_path(path), (name,)))
     classes = sorted({entry.names[0] for entry in entries})
+    if empty := sorted(set(folders) - set(classes)):
+        raise DataError(
+            f'{folder}/{empty[0]} has no image, so nothing could teach that class; '
+            'put images there or remove the folder'
+        )
     return TagTable(tuple(entries), tuple(classes))
 
 
@@ -139,7 +145,12 @@ def read_multi_hot(
     content = fileio.get(path, backend_args=backend_args)
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        if not isinstance(array, np.ndarray):
+            raise ValueError('it is an archive of several')
+        if array.dtype.kind not in 'biuf':
+            raise ValueError(f'its type is {array.dtype}')
+    # bytes at will make NumPy raise at will, for want of memory too
+    except Exception as error:
         raise DataError(
             f'{path} holds no plain array ({error}); save tags as zeros and ones '
             '(images, classes), or use CSV or JSON'
@@ -236,9 +247,16 @@ def _read_text(path: str, text: str) -> TagTable:
 
 
 def _parse(place: str, text: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            twice = next(key for n, key in enumerate(keys) if key in keys[:n])
+            raise DataError(f'{place}: {twice!r} is listed twice')
+        return dict(pairs)
+
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return json.loads(text, object_pairs_hook=unique)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f'{place}: no JSON ({error})') from error
 
 

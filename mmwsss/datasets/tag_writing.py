@@ -25,7 +25,7 @@ def write_tag_table(path: str | Path, tags: Tags, classes: Sequence[str]) -> Non
         classes: All class names, kept where the format has a place for them.
 
     Raises:
-        DataError: if the suffix is another.
+        DataError: if the suffix is another, or a name cannot be written so.
         ArtefactError: if the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
@@ -50,6 +50,12 @@ def _lists(tags: Tags) -> dict[str, list[str]]:
 
 
 def _delimited(tags: Tags, delimiter: str) -> str:
+    for key, names in tags.items():
+        if odd := [name for name in names if TAG_SEPARATOR in name]:
+            raise DataError(
+                f'{key}: class {odd[0]!r} has a {TAG_SEPARATOR!r}, which separates '
+                'tags in such a file; write .json'
+            )
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=delimiter, lineterminator='\n')
     writer.writerow(['path', 'tags'])

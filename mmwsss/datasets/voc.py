@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import os.path as osp
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from mmengine import fileio
-from mmengine.logging import print_log
 from mmseg.datasets import PascalVOCDataset
 
 from mmwsss.datasets.tag_dataset import TagDataset, join_root
+from mmwsss.datasets.tag_list import read_text
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import DataError
 
 OFFICIAL = 'SegmentationClass'
 AUGMENTED = 'SegmentationClassAug'
 SPELLINGS = {'train_aug': 'trainaug', 'trainaug': 'train_aug'}
-SIZES = {'train': 1464, 'val': 1449, 'trainval': 2913}
-SIZES |= dict.fromkeys(SPELLINGS, 10582)
-"""Images of the public lists; seeds are measured on ``train``."""
+PUBLIC_LISTS = {
+    'train': (1464, 'the seed protocol measures seeds on it'),
+    'val': (1449, 'segmentation is measured on it'),
+    'trainval': (2913, 'train and val'),
+    **dict.fromkeys(SPELLINGS, (10582, 'the seed protocol trains on it')),
+}
+"""Number of images and use of the lists that the field has in common."""
 
 
 def spelled_list(path: str, *, backend_args: dict | None = None) -> str:
@@ -47,9 +50,9 @@ def read_voc_list(path: str, *, backend_args: dict | None = None) -> list[str]:
         backend_args: mmengine's file backend.
 
     Raises:
-        DataError: if it lists an image twice.
+        DataError: if it lists an image twice or is not in UTF-8.
     """
-    lines = fileio.get_text(path, backend_args=backend_args).splitlines()
+    lines = read_text(path, backend_args=backend_args).splitlines()
     words = [line.split()[0] for line in lines if line.strip()]
     ids = [PurePosixPath(word).stem if '/' in word else word for word in words]
     if len(set(ids)) < len(ids):
@@ -94,9 +97,12 @@ class VOCLists(PascalVOCDataset):
 class VOCTagDataset(TagDataset, VOCLists):
     """PASCAL VOC 2012 with tags; see ``TagDataset`` for arguments.
 
-    Says which list it reads and whether that is the public one, on which the field
-    trains (``train_aug``, 10,582 images) or measures seeds (``train``, 1,464).
+    The log says whether a list is the public one, on which the field trains
+    (``train_aug``, 10,582 images) or measures seeds (``train``, 1,464).
     """
+
+    title = 'PASCAL VOC 2012'
+    public_lists = PUBLIC_LISTS
 
     tag_command = (
         'python tools/dataset_converters/voc_tags.py {data_root} --split {split}'
@@ -111,19 +117,3 @@ class VOCTagDataset(TagDataset, VOCLists):
                 join_root(data_root, ann_file), backend_args=backend
             )
         super().__init__(ann_file, data_root=data_root, **kwargs)
-
-    def load_data_list(self) -> list[dict]:
-        """Return the records and say what they are."""
-        records = super().load_data_list()
-        split = Path(self.ann_file).stem
-        public = SIZES.get(split, len(records))
-        differs = f', not the {public:,} of the public list' * (public != len(records))
-        parts = [name for name in ('gt_label', 'seg_map_path') if name in records[0]]
-        names = {'gt_label': 'tags', 'seg_map_path': 'masks'}
-        print_log(
-            f'PASCAL VOC 2012 {split}: {len(records):,} images{differs}, with '
-            f'{" and ".join(names[part] for part in parts) or "images alone"}',
-            logger='current',
-            level=logging.WARNING if differs else logging.INFO,
-        )
-        return records

@@ -138,7 +138,7 @@ def test_classes_of_the_config_set_the_order(root, classes):
 
 
 def test_classes_of_a_file(root):
-    (root / 'classes.txt').write_text('dog\n\nred fox\ncat\n')
+    (root / 'classes.txt').write_text('\ufeffdog\n\nred fox\ncat\n')
     assert tags(own(root, classes='classes.txt')) == [[1, 2], [2], [0], [0, 2]]
 
 
@@ -162,6 +162,18 @@ def test_hidden_files_are_no_images(root):
     (root / 'images/.previews').mkdir()
     Image.new('RGB', (2, 2)).save(root / 'images/.previews/x.jpg')
     assert list(list_images(str(root / 'images'))) == IDS
+
+
+def test_log_states_images_tags_and_masks(root, caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO):
+            own(root)
+    finally:
+        logger.removeHandler(caplog.handler)
+    line = f'ImageTagDataset images: 4 images, tags of {root}/tags.csv, no masks'
+    assert caplog.messages == [line]
 
 
 def test_masks_are_for_evaluation(root):
@@ -252,6 +264,23 @@ def twin(root):
         (lists('l.txt', f'{IDS[0]}\n' * 2), dict(ann_file='l.txt'), r'lists .* twice'),
         (lists('l.txt', ''), dict(ann_file='l.txt'), r'l.txt lists no image'),
         (twin, {}, r'b.png and dogs/b.webp have one id \(dogs/b\)'),
+        (lists('tags.csv', ''), {}, 'tags.csv has no entry'),
+        (lists('tags.csv', 'photo,animals\n'), {}, 'a head line reads path,tags'),
+        (
+            lambda root: (root / 'images/birds').mkdir(),
+            dict(tag_file='images'),
+            'birds has no image, so nothing could teach that class',
+        ),
+        (
+            lambda root: (root / 'l.txt').write_bytes('ü'.encode('latin-1')),
+            dict(ann_file='l.txt'),
+            'l.txt is not in UTF-8',
+        ),
+        (
+            lambda root: (root / 'c.txt').write_bytes('ü'.encode('latin-1')),
+            dict(classes='c.txt'),
+            'c.txt is not in UTF-8',
+        ),
         (None, dict(part='val', val_share=1e-9), 'none of the 4 images falls to part'),
     ],
 )
@@ -274,6 +303,7 @@ def test_listed_image_without_an_entry(root):
     [
         (dict(classes=[]), r'expected 1\.\.254 names, got 0'),
         (dict(classes=['a'] * 300), r'got 300'),
+        (dict(classes=[1, 2]), r'classes: expected a list of names, got \[1, 2\]'),
         (dict(classes=['red fox', 'red_fox']), 'a name is empty, repeated or'),
         (dict(classes=['a', 'background']), 'a name is empty, repeated or'),
         (dict(tag_file=None), 'the classes are not known; set classes'),

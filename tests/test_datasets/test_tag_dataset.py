@@ -160,6 +160,35 @@ def test_empty_split(voc_root):
         voc(voc_root)
 
 
+@pytest.mark.parametrize('kind', [VOCTagDataset, TagDataset])
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('ü'.encode('latin-1'), r'train\.txt is not in UTF-8'),
+        (b'2007_000002\n2007_000002\n', r'train\.txt lists 2007_000002 twice'),
+    ],
+)
+def test_bad_list_of_images(voc_root, kind, content, message):
+    (voc_root / SPLITS / 'train.txt').write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        kind(
+            f'{SPLITS}/train.txt',
+            data_root=str(voc_root),
+            data_prefix=dict(img_path='JPEGImages'),
+        )
+
+
+def test_list_with_a_byte_order_mark(voc_root):
+    (voc_root / SPLITS / 'train.txt').write_bytes('\ufeff2007_000002\n'.encode())
+    assert len(voc(voc_root)) == 1
+    with pytest.raises(DataError, match='starts with a byte order mark; save it as'):
+        TagDataset(
+            f'{SPLITS}/train.txt',
+            data_root=str(voc_root),
+            data_prefix=dict(img_path='JPEGImages'),
+        )
+
+
 def test_unknown_way_with_empty_tags(voc_root):
     with pytest.raises(ConfigError, match="empty_tags: expected .* got 'keep'"):
         voc(voc_root, empty_tags='keep')

@@ -8,7 +8,7 @@ from mmwsss.datasets.tag_list import (
     some_names,
     write_tag_list,
 )
-from mmwsss.utils.errors import ConfigError, DataError
+from mmwsss.utils.errors import ArtefactError, ConfigError, DataError
 
 CLASSES = ('cat', 'dog', 'traffic light')
 
@@ -49,7 +49,7 @@ def test_failed_write_leaves_the_old_list(tmp_path, monkeypatch):
         raise OSError('disk full')
 
     monkeypatch.setattr(os, 'replace', fail)
-    with pytest.raises(OSError, match='disk full'):
+    with pytest.raises(ArtefactError, match=f'cannot write {path}: disk full'):
         write_tag_list(path, {'a': [1]}, CLASSES)
     assert path.read_text() == 'a cat\n'
     assert os.listdir(tmp_path) == ['t']
@@ -75,6 +75,15 @@ def test_class_like_no_other_names_all(tmp_path):
 def test_image_twice(tmp_path):
     path = write(tmp_path / 'tags.txt', 'a cat\nb dog\na dog\n')
     with pytest.raises(DataError, match='line 3: a is listed twice'):
+        read_tag_list(path, CLASSES)
+
+
+def test_list_in_another_encoding(tmp_path):
+    path = tmp_path / 'tags.txt'
+    path.write_bytes('\ufeffü cat\n'.encode())
+    assert read_tag_list(path, CLASSES) == {'ü': [0]}
+    path.write_bytes('ü cat\n'.encode('latin-1'))
+    with pytest.raises(DataError, match=r'tags.txt is not in UTF-8 .*save it as UTF-8'):
         read_tag_list(path, CLASSES)
 
 

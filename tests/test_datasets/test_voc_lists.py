@@ -6,7 +6,7 @@ import pytest
 from mmengine.logging import MMLogger
 
 from mmwsss.datasets import VOCTagDataset
-from mmwsss.datasets.voc import read_voc_list, spelled_list
+from mmwsss.datasets.voc import PUBLIC_LISTS, read_voc_list, spelled_list
 from mmwsss.utils.errors import DataError
 
 SPLITS = 'ImageSets/Segmentation'
@@ -85,8 +85,8 @@ def test_an_image_listed_twice(augmented):
 def test_says_whether_the_list_is_the_public_one(augmented, caplog):
     logged(caplog, lambda: build(augmented))
     expected = (
-        'PASCAL VOC 2012 train_aug: 3 images, not the 10,582 of the public list, with '
-        'masks'
+        'PASCAL VOC 2012 train_aug: 3 images, not the 10,582 of the public list, no '
+        f'tags, masks of {augmented}/SegmentationClassAug'
     )
     assert expected in caplog.messages
     caplog.clear()
@@ -97,7 +97,45 @@ def test_says_whether_the_list_is_the_public_one(augmented, caplog):
         caplog,
         lambda: build(augmented, ann_file=f'{SPLITS}/few.txt', data_prefix=prefix),
     )
-    assert 'PASCAL VOC 2012 few: 1 images, with images alone' in caplog.messages
+    expected = 'PASCAL VOC 2012 few: 1 images, no tags, no masks'
+    assert expected in caplog.messages
+
+
+def test_the_seed_protocol_is_stated(augmented, caplog, monkeypatch):
+    """As if the public lists were as short as these."""
+    sizes = {'train': 8, 'train_aug': 3, 'val': 4}
+    lists = {k: (n, PUBLIC_LISTS[k][1]) for k, n in sizes.items()}
+    monkeypatch.setattr(VOCTagDataset, 'public_lists', lists)
+    (augmented / 'tags.txt').write_text(
+        '2007_000001 cat\n2007_000002 cat\n2007_000003 cat\n'
+    )
+    images = dict(img_path='JPEGImages')
+    logged(caplog, lambda: build(augmented, tag_file='tags.txt', data_prefix=images))
+    assert caplog.messages == [
+        'PASCAL VOC 2012 train_aug: 3 images (the public list; the seed protocol '
+        f'trains on it), tags of {augmented}/tags.txt, no masks'
+    ]
+    caplog.clear()
+    masks = dict(img_path='JPEGImages', seg_map_path='SegmentationClass')
+    measured = dict(
+        ann_file=f'{SPLITS}/train.txt',
+        data_prefix=masks,
+        pipeline=[dict(type='mmwsss.TagsFromMask')],
+        lazy_init=True,
+    )
+    dataset = logged(caplog, lambda: build(augmented, **measured))
+    assert caplog.messages == []
+    logged(caplog, lambda: [dataset.full_init(), dataset.full_init()])
+    assert caplog.messages == [
+        'PASCAL VOC 2012 train: 8 images (the public list; the seed protocol measures '
+        f'seeds on it), tags of the masks, masks of {augmented}/SegmentationClass'
+    ]
+
+
+def test_public_sizes():
+    sizes = {name: size for name, (size, _) in PUBLIC_LISTS.items()}
+    aug = dict(train_aug=10582, trainaug=10582)
+    assert sizes == dict(train=1464, val=1449, trainval=2913, **aug)
 
 
 @pytest.mark.photographs
@@ -113,4 +151,7 @@ def test_public_training_list(photographs, caplog):
             data_prefix=dict(img_path='JPEGImages'),
         ),
     )
-    assert 'PASCAL VOC 2012 train_aug: 10,582 images, with tags' in caplog.messages
+    assert any(
+        m.startswith('PASCAL VOC 2012 train_aug: 10,582 images (the public list')
+        for m in caplog.messages
+    )
