@@ -109,9 +109,56 @@ def test_mask_of_another_size_names_both(results):
         LoadMask()(results)
 
 
-def test_colour_mask(results):
-    Image.new('RGB', (60, 40)).save(results['seg_map_path'])
-    with pytest.raises(DataError, match='has 3 channels; expected class indices'):
+@pytest.mark.parametrize(('mode', 'channels'), [('RGB', 3), ('RGBA', 4), ('LA', 2)])
+def test_colour_mask(results, mode, channels):
+    Image.new(mode, (60, 40)).save(results['seg_map_path'])
+    message = f'has {channels} channels; expected class indices'
+    with pytest.raises(DataError, match=message):
+        LoadMask()(results)
+
+
+@pytest.mark.parametrize('mode', ['P', 'L', '1', 'I;16'])
+def test_masks_of_one_channel(results, mode):
+    """The indices of a palette are the labels, whatever its colours are."""
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) % (2 if mode == '1' else 12)
+    image = Image.fromarray(values if mode == 'I;16' else values.astype(np.uint8))
+    if mode == 'P':
+        image.putpalette([7] * 768)
+    image = image.point(lambda v: 255 * v, '1') if mode == '1' else image
+    assert image.mode == mode
+    image.save(results['seg_map_path'])
+    mask = LoadMask()(results)['gt_seg_map']
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, values)
+
+
+def test_mask_of_16_bits_does_not_wrap(results):
+    Image.fromarray(np.full((40, 60), 257, np.uint16)).save(results['seg_map_path'])
+    with pytest.raises(DataError, match=r'holds uint16 values 257\.\.257; expected'):
+        LoadMask()(results)
+
+
+def test_mask_of_floating_point_numbers(results, tmp_path):
+    results['seg_map_path'] = str(tmp_path / 'mask.tif')
+    Image.fromarray(np.full((40, 60), 0.5, np.float32)).save(results['seg_map_path'])
+    with pytest.raises(DataError, match=r'mask.tif holds float32 values 0\.5\.\.0\.5'):
+        LoadMask()(results)
+
+
+def test_labels_of_a_part_of_the_classes(results):
+    mask = np.array([[0, 1, 2, 254, 255]], np.uint8)
+    Image.fromarray(mask).save(results['seg_map_path'])
+    results['label_map'] = {0: 0, 1: 255, 2: 1}
+    assert LoadMask()(results)['gt_seg_map'].tolist() == [[0, 255, 1, 254, 255]]
+    results.update(label_map=None, reduce_zero_label=True)
+    assert LoadMask()(results)['gt_seg_map'].tolist() == [[255, 0, 1, 253, 255]]
+
+
+def test_absurd_sizes(results, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)  # Pillow refuses the double
+    with pytest.raises(DataError, match=f'{NAME}.jpg .*2400 pixels.* exceeds limit'):
+        LoadImage()(results)
+    with pytest.raises(DataError, match=f'{NAME}.png .*2400 pixels.* exceeds limit'):
         LoadMask()(results)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
+from numpy.typing import NDArray
 
 from mmwsss.datasets.transforms.decoding import decode_image
 from mmwsss.registry import TRANSFORMS
@@ -87,7 +89,8 @@ class LoadMask(LoadAnnotations):
 
     Raises:
         DataError: if the mask is missing, cannot be decoded, has more than one
-            channel, or another size than the image had when it was loaded.
+            channel, values that are no 8-bit labels, or another size than the image
+            had when it was loaded.
     """
 
     def __init__(
@@ -103,7 +106,11 @@ class LoadMask(LoadAnnotations):
                 'dataset.data_prefix.seg_map_path, or take LoadMask off the pipeline'
             )
         try:
-            super()._load_seg_map(results)
+            content = fileio.get(path, backend_args=self.backend_args)
+            mask = mmcv.imfrombytes(
+                content, flag='unchanged', backend=self.imdecode_backend
+            )
+            mask = mask[..., 0] if mask.shape[2:] == (1,) else mask
         except FileNotFoundError as error:
             raise DataError(
                 f'mask not found: {path}; restore it, or set '
@@ -114,11 +121,30 @@ class LoadMask(LoadAnnotations):
                 f'mask cannot be read: {path} ({type(error).__name__}: {error}); '
                 'fetch it again or take its image off the split'
             ) from error
-        _check_mask(results['gt_seg_map'], results)
+        _check_mask(mask, results)
+        results['gt_seg_map'] = _mapped(mask.astype(np.uint8), results)
+        results['seg_fields'].append('gt_seg_map')
+
+
+def _mapped(mask: NDArray[np.uint8], results: dict) -> NDArray[np.uint8]:
+    """Return the labels of a data set that shifts them or has a part of the classes."""
+    table = np.arange(IGNORED_LABEL + 1, dtype=np.uint8)
+    if results['reduce_zero_label']:
+        table[0], table[1:] = IGNORED_LABEL, table[:-1].copy()
+        table[IGNORED_LABEL] = IGNORED_LABEL
+    mapping = np.arange(IGNORED_LABEL + 1, dtype=np.uint8)
+    for old, new in (results.get('label_map') or {}).items():
+        mapping[old] = new
+    return mapping[table[mask]]
 
 
 def _check_mask(mask: np.ndarray, results: dict) -> None:
     path = results['seg_map_path']
+    if mask.dtype.kind not in 'biu' or mask.max() > IGNORED_LABEL or mask.min() < 0:
+        raise DataError(
+            f'mask {path} holds {mask.dtype} values {mask.min()}..{mask.max()}; '
+            f'expected class indices 0..{IGNORED_LABEL} (palette or grey PNG of 8 bits)'
+        )
     if mask.ndim != 2:
         raise DataError(
             f'mask {path} has {mask.shape[-1]} channels; expected class indices in '
