@@ -16,6 +16,10 @@ from mmwsss.datasets.tag_list import some_names, written_name
 from mmwsss.utils.errors import DataError
 from mmwsss.utils.json_stream import Element, stream_elements
 
+UNUSABLE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+MAX_PIXELS = 178_956_970
+"""Largest image that Pillow opens."""
+
 
 @dataclass(frozen=True)
 class Instances:
@@ -71,7 +75,7 @@ def read_instances(path: Path, classes: Sequence[str]) -> Instances:
                 categories[int(entry['id'])] = written_name(str(entry['name']))
             elif element.key == 'annotations':
                 _note_annotation(element, columns)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except UNUSABLE as error:
             raise DataError(
                 f'{path}, byte {element.start}: an entry of {element.key} is not '
                 f"COCO's ({error!r})"
@@ -90,6 +94,8 @@ def _note_image(entry: dict[str, Any], images: dict[int, tuple[str, int, int]]) 
     height, width = int(entry['height']), int(entry['width'])
     if int(entry['id']) in images or min(height, width) < 1:
         raise ValueError(f'{name}: its id is taken or it has no pixels')
+    if height * width > MAX_PIXELS:
+        raise ValueError(f'{name}: {width}x{height} pixels are more than {MAX_PIXELS}')
     images[int(entry['id'])] = (name, height, width)
 
 

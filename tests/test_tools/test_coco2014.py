@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 
 from mmwsss.datasets import COCOTagDataset, read_tag_list
 from mmwsss.datasets.coco_instances import read_instances
+from mmwsss.utils.errors import ArtefactError, WSSSError
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 CLASSES = COCOTagDataset.METAINFO['classes'][1:]
@@ -91,9 +92,8 @@ def run(tool, root, *arguments):
 
 
 def fails_with(tool, root, *arguments):
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(WSSSError) as caught:
         run(tool, root, *arguments)
-    assert str(caught.value).startswith('error: ')
     assert not (root / 'lists').exists()
     return str(caught.value)
 
@@ -186,7 +186,7 @@ def test_stopped_and_resumed_run_gives_the_same_bytes(tool, root, monkeypatch):
 def test_another_file_of_annotations_is_not_mixed_in(tool, root):
     run(tool, root)
     change(annotations(root), lambda content: content['annotations'].pop())
-    with pytest.raises(SystemExit, match='holds masks of another annotations'):
+    with pytest.raises(WSSSError, match='holds masks of another annotations'):
         run(tool, root)
 
 
@@ -221,6 +221,18 @@ def bad_entry(**changes):
         (bad_entry(segmentation=dict(size=[48, 64], counts='')), ' 0 pixels'),
         (bad_entry(segmentation=dict(size=[48, 64], counts='a~')), "'~' is no digit"),
         (bad_entry(segmentation=dict(size=[48, 64], counts='P')), 'cut short'),
+        (bad_entry(segmentation=7), 'cannot be drawn'),
+        (bad_entry(segmentation=dict(size=[48, 64])), ' 0 pixels'),
+        (bad_entry(segmentation=dict(counts=[3072])), 'of size None'),
+        (bad_entry(area='large'), 'cannot be drawn'),
+        (bad_entry(category_id='1'), 'cannot be drawn'),
+        (bad_entry(image_id=10**30), r'an entry of annotations is not COCO.s'),
+        (lambda content: content['annotations'][0].pop('image_id'), 'not COCO'),
+        (lambda content: content['annotations'].append(3), 'not COCO'),
+        (
+            lambda content: content['images'][0].update(height=10**6, width=10**6),
+            r'1000000x1000000 pixels are more than 178956970',
+        ),
         (bad_entry(image_id=7), 'an annotation is of image 7, not there'),
         (bad_entry(category_id=9), 'an annotation is of category 9, not there'),
         (bad_entry(category_id=None), r'an entry of annotations is not COCO.s'),
@@ -262,8 +274,25 @@ def test_missing_or_cut_file(tool, root):
     path = annotations(root)
     path.write_bytes(path.read_bytes()[:-400])
     assert 'is no JSON object at byte' in fails_with(tool, root)
+    for content in ('', '[]', '3', '{"images": {}'):
+        path.write_text(content)
+        assert 'is no JSON object at byte' in fails_with(tool, root)
+    path.write_text('{"images": {}}')
+    assert 'has no categories' in fails_with(tool, root)
     path.unlink()
     assert f'cannot read {path}' in fails_with(tool, root)
+
+
+def test_polygons_of_fewer_than_three_points_cover_nothing(tool):
+    drawn = tool.region([[1, 1], [1, 1, 4, 4], []], height=6, width=6)
+    assert drawn.shape == (6, 6) and not drawn.any()
+
+
+def test_folder_that_cannot_be_written(tool, root):
+    (root / 'masks').write_text('in the way')
+    with pytest.raises(ArtefactError, match='a part of the path is a file'):
+        run(tool, root)
+    assert not (root / 'lists').exists()
 
 
 def test_without_pycocotools(tool, root, monkeypatch):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmwsss.utils.errors import ArtefactError, DataError
+
 PATH = Path(__file__).parents[2] / 'tools/dataset_converters/voc_tags.py'
 SPLITS = 'ImageSets/Segmentation'
 
@@ -28,9 +30,8 @@ def run(tool, root, *arguments):
 
 
 def fails_with(tool, root, *arguments):
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(DataError) as caught:
         run(tool, root, *arguments)
-    assert str(caught.value).startswith('error: ')
     return str(caught.value)
 
 
@@ -123,6 +124,31 @@ def test_mask_with_a_label_too_many(tool, voc_root):
     assert f'mask {path} has label 21, expected 0..20' in fails_with(tool, voc_root)
 
 
+@pytest.mark.parametrize(
+    ('mask', 'message'),
+    [
+        (Image.new('RGBA', (4, 4)), 'has 4 channels, expected one'),
+        (Image.fromarray(np.full((4, 4), 257, np.uint16)), 'has label 257'),
+    ],
+)
+def test_mask_of_another_kind(tool, voc_root, mask, message):
+    mask.save(voc_root / 'SegmentationClass/2007_000003.png')
+    assert f'2007_000003.png {message}' in fails_with(tool, voc_root)
+
+
+def test_mask_of_absurd_size(tool, voc_root, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    message = fails_with(tool, voc_root, '--workers', '1')
+    assert 'mask cannot be read: ' in message and 'exceeds limit' in message
+
+
+def test_list_that_cannot_be_written(tool, voc_root):
+    (voc_root / SPLITS / 'train_tags.txt').unlink()
+    (voc_root / SPLITS / 'train_tags.txt').mkdir()
+    with pytest.raises(ArtefactError, match='a folder has that name: remove it'):
+        run(tool, voc_root)
+
+
 def test_colour_mask(tool, voc_root):
     path = voc_root / 'SegmentationClass/2007_000003.png'
     Image.new('RGB', (4, 4)).save(path)
@@ -149,13 +175,21 @@ def test_xml_missing_or_corrupt(tool, voc_root):
     (voc_root / SPLITS / 'train.txt').write_text('a\n')
     assert 'annotation not found' in fails_with(tool, voc_root, '--source', 'xml')
     write_xml(voc_root, 'a')
-    (voc_root / 'Annotations/a.xml').write_text('<annotation>')
+    path = voc_root / 'Annotations/a.xml'
+    for content in (b'', b'<annotation>', b'<annotation>\xfc</annotation>'):
+        path.write_bytes(content)
+        message = fails_with(tool, voc_root, '--source', 'xml')
+        assert f'annotation cannot be read: {path}' in message
+    path.unlink()
+    path.mkdir()
     assert 'annotation cannot be read' in fails_with(tool, voc_root, '--source', 'xml')
 
 
 def test_missing_and_empty_split(tool, voc_root):
     (voc_root / SPLITS / 'train.txt').write_text('\n')
     assert 'split is empty' in fails_with(tool, voc_root)
+    (voc_root / SPLITS / 'train.txt').write_bytes('ü'.encode('latin-1'))
+    assert 'train.txt is not in UTF-8' in fails_with(tool, voc_root)
     (voc_root / SPLITS / 'train.txt').unlink()
     assert 'split not found' in fails_with(tool, voc_root)
 

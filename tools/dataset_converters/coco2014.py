@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text, remove_temporaries
 from mmwsss.utils.digests import digest_file
@@ -189,7 +189,7 @@ def convert_images(start: int, stop: int) -> list[list[int] | None]:
                 store.write(name, semantic_mask(found, **size, labels=instances.labels))
         except WSSSError:
             raise
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
             numbers = [entry.get('id') for entry in found]
             raise DataError(
                 f'{instances.path}: {name} cannot be drawn ({error}); its annotations '
@@ -273,13 +273,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the tool; an error of the data ends it with one line."""
-    try:
-        for line in convert(parse_arguments(arguments)):
-            print(line)
-    except WSSSError as error:
-        sys.exit(f'error: {error}')
+    """Convert and tell what was written."""
+    for line in convert(parse_arguments(arguments)):
+        print(line)
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -1,11 +1,10 @@
 """Write the embedded data set: generated images with exact masks in VOC's layout."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.datasets.synthetic import SyntheticSettings, write_synthetic
-from mmwsss.utils.errors import WSSSError
 
 
 def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
@@ -31,26 +30,21 @@ def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(args)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the data set; return the exit status."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the data set."""
     args = parse_args(arguments)
-    try:
-        settings = SyntheticSettings(
-            seed=args.seed,
-            train=args.train,
-            val=args.val,
-            test=args.test,
-            size=args.size,
-        )
-        written = write_synthetic(args.out, settings)
-    except WSSSError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    settings = SyntheticSettings(
+        seed=args.seed,
+        train=args.train,
+        val=args.val,
+        test=args.test,
+        size=args.size,
+    )
+    written = write_synthetic(args.out, settings)
     total = settings.train + settings.val + settings.test
     state = 'written' if written else 'already there, left as they are'
     print(f'{args.out}: {total} images {state}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -22,8 +21,9 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.errors import DataError, WSSSError
+from mmwsss.utils.errors import DataError
 
 SPLITS = Path('ImageSets', 'Segmentation')
 IGNORED_LABEL = 255
@@ -52,10 +52,13 @@ def tags_of_mask(image_id: str, *, folder: Path, num_classes: int) -> list[int]:
         raise DataError(
             f'mask not found: {path}; name their folder with --masks-dir'
         ) from error
-    except (OSError, SyntaxError) as error:
+    # decoders raise at will
+    except Exception as error:
         raise DataError(f'mask cannot be read: {path} ({error})') from error
     if mask.ndim != 2:
         raise DataError(f'mask {path} has {mask.shape[-1]} channels, expected one')
+    if mask.dtype.kind not in 'biu':
+        raise DataError(f'mask {path} holds {mask.dtype} values, expected labels')
     labels = set(np.unique(mask).tolist()) - {0, IGNORED_LABEL}
     if labels and max(labels) > num_classes:
         raise DataError(
@@ -103,7 +106,7 @@ def tags_of_xml(
         objects = ElementTree.parse(path).getroot().findall('object')
     except FileNotFoundError as error:
         raise DataError(f'annotation not found: {path}') from error
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, OSError, ValueError) as error:
         raise DataError(f'annotation cannot be read: {path} ({error})') from error
     names = {
         str(item.findtext('name')).strip()
@@ -247,12 +250,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the tool; an error of the data ends it with one line."""
-    try:
-        write_tags(parse_arguments(arguments))
-    except WSSSError as error:
-        sys.exit(f'error: {error}')
+    """Write the tags."""
+    write_tags(parse_arguments(arguments))
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
