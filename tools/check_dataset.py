@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import ConfigError
 from mmwsss.visualization.dataset_page import dataset_page
 
+PAIRS = 5
 COLOURS = {'error': 'red', 'warning': 'yellow', 'note': 'cyan'}
 
 
@@ -44,9 +46,19 @@ def parse_arguments() -> Namespace:
     return args
 
 
+def common_pairs(report: dict[str, Any]) -> list[str]:
+    """Return the classes that most images of the first tagged split have together."""
+    names = next((list(s['classes']) for s in report['splits'] if s['tagged']), [])
+    together = report['cooccurrence']
+    pairs = [(together[a][b], a, b) for a, b in combinations(range(len(names)), 2)]
+    pairs = sorted((pair for pair in pairs if pair[0]), key=lambda pair: -pair[0])
+    return [f'{names[a]} and {names[b]} ({n})' for n, a, b in pairs[:PAIRS]]
+
+
 def show(report: dict[str, Any], console: Console) -> None:
     """Print the report on one page."""
-    counts = Table(title=report['config'], title_justify='left')
+    console.print(report['config'], soft_wrap=True)
+    counts = Table()
     splits = [split for split in report['splits'] if split['tagged']]
     for head in ('images of', *(split['name'] for split in splits)):
         counts.add_column(head)
@@ -59,6 +71,9 @@ def show(report: dict[str, Any], console: Console) -> None:
         console.print(f'{split["name"]}: {split["images"]} images, {masks}')
     sizes = (f'{count} of {name}' for name, count in report['sizes'].items() if count)
     console.print(f'longer side in pixels: {", ".join(sizes) or "none readable"}')
+    pairs = common_pairs(report)
+    if pairs:
+        console.print(f'most often on one image: {", ".join(pairs)}', soft_wrap=True)
     for problem in report['problems']:
         console.print(
             f'{problem["severity"]}: {problem["title"]}, {problem["count"]} in '

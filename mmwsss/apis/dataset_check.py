@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from mmwsss.datasets import TagDataset, foreground_classes
 from mmwsss.datasets.inspection import ImageFacts, inspect_image
 from mmwsss.datasets.tag_table import plain_path, read_tag_table
 from mmwsss.datasets.tag_writing import write_tag_table
-from mmwsss.utils.errors import ConfigError, WSSSError
+from mmwsss.utils.errors import ConfigError, DataError, WSSSError
 
 LOADERS = ('train', 'seed', 'val', 'test')
 CHUNK = 16
@@ -64,8 +65,13 @@ def load_splits(config: Config) -> tuple[list[Loaded], list[Finding]]:
             continue
         try:
             found = _load(name, loader.dataset)
-        except WSSSError as error:
-            findings.append(Finding('split', name, (str(error),)))
+        # mmseg's own data sets assert that their files are there, without a word
+        except (WSSSError, AssertionError, OSError, UnicodeError) as error:
+            text = (
+                str(error)
+                or 'data_root, ann_file or data_prefix names what is not there'
+            )
+            findings.append(Finding('split', name, (text,)))
             if not loader.dataset.get('tag_file'):
                 continue
             try:
@@ -117,6 +123,9 @@ def read_facts(loaded: Sequence[Loaded], *, workers: int) -> dict[str, ImageFact
 
     Returns:
         Facts by the image's path.
+
+    Raises:
+        DataError: if a process was killed.
     """
     records: dict[str, dict[str, Any]] = {}
     for item in loaded:
@@ -136,6 +145,11 @@ def read_facts(loaded: Sequence[Loaded], *, workers: int) -> dict[str, ImageFact
         try:
             shown = with_progress(found, text, total=total)
             return {facts.path: facts for facts in shown}
+        except BrokenProcessPool as error:
+            raise DataError(
+                'a process was killed, for want of memory perhaps: run again with '
+                'fewer --workers'
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -98,6 +98,11 @@ KINDS = {
         'copies of a picture with different tags',
         'they teach opposite answers',
     ),
+    'held_out': Kind(
+        'warning',
+        'image in training and in validation',
+        'figures there are of images trained on, so they tell too much of good',
+    ),
     'small_image': Kind(
         'warning',
         f'side shorter than {SMALLEST_SIDE} pixels',
@@ -105,7 +110,7 @@ KINDS = {
     ),
     'shared': Kind(
         'note',
-        'image in training and in an evaluation split',
+        'image in training and in the test split',
         'figures there are of images trained on, as in the seed protocol',
     ),
 }
@@ -275,7 +280,8 @@ def _between(train: Split, others: Sequence[Split], facts: Facts) -> list[Findin
         for path in split.paths:
             copies = pictures.get(facts[path].digest, ())
             if path in known:
-                pairs.append(('shared', path))
+                kind = 'held_out' if 'val' in split.names else 'shared'
+                pairs.append((kind, path))
             elif copies:
                 pairs.append(('leak', f'{path} = {copies[0]}'))
         findings += _grouped(f'{train.name} and {split.name}', pairs)

@@ -114,7 +114,11 @@ def test_between_splits():
     facts = facts_of(*map(picture, tags), picture('v', '1'), picture('w'))
     assert found([train_split(tags), val], facts) == {
         ('leak', 'train and val'): ('v = 1',),
-        ('shared', 'train and val'): ('0',),
+        ('held_out', 'train and val'): ('0',),
+    }
+    test = Split(('test',), ('0',), CLASSES)  # as the seed protocol has it
+    assert found([train_split(tags), test], facts) == {
+        ('shared', 'train and test'): ('0',)
     }
 
 

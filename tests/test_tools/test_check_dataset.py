@@ -4,12 +4,15 @@ import hashlib
 import importlib.util
 import json
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
+from mmwsss.apis.dataset_check import load_splits
 from mmwsss.apis.launch import run_tool
 from mmwsss.datasets.tag_table import read_tag_table
 from mmwsss.datasets.tag_writing import write_tag_table
@@ -152,6 +155,98 @@ def test_one_of_each_problem(check, root, capsys):
     printed = capsys.readouterr().out
     assert 'figures on that split are too high' in printed
     assert '7 errors, 4 warnings' in printed
+
+
+def test_classes_that_come_together(check, root, capsys):
+    lines = (root / 'tags.csv').read_text().replace('t0.png,red', 't0.png,cat;red')
+    (root / 'tags.csv').write_text(lines)
+    _, report = check()
+    assert report['cooccurrence'] == [[13, 1], [1, 12]]
+    assert 'most often on one image: cat and red fox (1)' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('change', 'where', 'example'),
+    [
+        (
+            lambda root: (root / 'images/t3.png').unlink(),
+            'train',
+            "no image 't3.png' in",
+        ),
+        (
+            lambda root: (root / 'val.txt').write_text('v0.png\nv0.png\n'),
+            'val',
+            'val.txt lists v0 twice',
+        ),
+        (
+            lambda root: (root / 'val.txt').write_bytes('ü'.encode('latin-1')),
+            'val',
+            'val.txt is not in UTF-8',
+        ),
+        (
+            lambda root: Image.new('RGB', (64, 48)).save(root / 'masks/v0.png'),
+            'val',
+            'v0.png has 3 channels',
+        ),
+        (
+            lambda root: (root / 'tags.csv').write_text('t0.png,\n'),
+            'train',
+            'has no entry for t1, t2, t3 and 20 more',
+        ),
+    ],
+)
+def test_each_bad_file_is_an_error(check, root, change, where, example):
+    change(root)
+    code, report = check()
+    assert code == 1
+    errors = [p for p in report['problems'] if p['severity'] == 'error']
+    cases = [case for p in errors if p['where'] == where for case in p['examples']]
+    assert any(example in case for case in cases), report['problems']
+
+
+def test_images_of_both_splits(check, root):
+    (root / 'val.txt').write_text('v0.png\nv1.png\nt0.png\n')
+    save_mask(root, 't0', [2])
+    code, report = check()
+    assert (code, kinds(report)) == (0, {('held_out', 'train and val'): 1})
+
+
+@pytest.mark.parametrize(
+    ('changes', 'part'),
+    [
+        (dict(ann_file='none.txt'), 'none.txt'),
+        (dict(data_prefix=dict(img_path='none')), 'names what is not there'),
+    ],
+)
+def test_data_sets_of_mmseg_assert_without_a_remedy(root, changes, part):
+    settings = dict(
+        type='mmseg.PascalVOCDataset',
+        data_root=str(root),
+        ann_file='val.txt',
+        data_prefix=dict(img_path='images'),
+    )
+    config = Config(dict(val_dataloader=dict(dataset={**settings, **changes})))
+    loaded, (finding,) = load_splits(config)
+    assert loaded == []
+    assert (finding.kind, finding.where) == ('split', 'val')
+    assert part in finding.cases[0]
+
+
+def test_killed_process(check, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr('mmwsss.apis.dataset_check.with_progress', fail)
+    assert check(workers=2)[0] == 1
+    error = capsys.readouterr().err
+    assert 'a process was killed, for want of memory perhaps' in error
+
+
+def test_report_that_cannot_be_written(check, tmp_path, capsys):
+    (tmp_path / 'out').write_text('in the way')
+    assert check()[0] == 1
+    error = capsys.readouterr().err
+    assert 'cannot write' in error and 'a part of the path is a file' in error
 
 
 def test_missing_masks_and_unreadable_tags(check, root):
