@@ -189,6 +189,13 @@ def test_classes_that_come_together(check, root, capsys):
             'v0.png has 3 channels',
         ),
         (
+            lambda root: Image.fromarray(np.full((48, 64), 257, np.uint16)).save(
+                root / 'masks/v1.png'
+            ),
+            'val',
+            'v1.png holds uint16 values 257..257',
+        ),
+        (
             lambda root: (root / 'tags.csv').write_text('t0.png,\n'),
             'train',
             'has no entry for t1, t2, t3 and 20 more',

@@ -142,6 +142,24 @@ def test_mask_of_absurd_size(tool, voc_root, monkeypatch):
     assert 'mask cannot be read: ' in message and 'exceeds limit' in message
 
 
+def test_interrupted_and_started_again(tool, voc_root, monkeypatch):
+    path = voc_root / SPLITS / 'train_tags.txt'
+    expected = path.read_text()
+    path.write_text('of before')
+
+    def stop(found, *_, **__):
+        yield next(iter(found))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tool, 'track', stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(tool, voc_root)
+    assert path.read_text() == 'of before'
+    assert not [name for name in os.listdir(voc_root / SPLITS) if name[0] == '.']
+    assert run(tool, voc_root) == expected
+
+
 def test_list_that_cannot_be_written(tool, voc_root):
     (voc_root / SPLITS / 'train_tags.txt').unlink()
     (voc_root / SPLITS / 'train_tags.txt').mkdir()
