@@ -111,9 +111,10 @@ class VOCTagDataset(TagDataset, VOCLists):
     def __init__(
         self, ann_file: str = '', *, data_root: str | None = None, **kwargs: Any
     ) -> None:
-        backend = kwargs.get('backend_args')
         if ann_file:
-            ann_file = spelled_list(
-                join_root(data_root, ann_file), backend_args=backend
+            found = spelled_list(
+                join_root(data_root, ann_file), backend_args=kwargs.get('backend_args')
             )
+            # below data_root still, which may be relative and is joined once more
+            ann_file = osp.join(osp.dirname(ann_file), osp.basename(found))
         super().__init__(ann_file, data_root=data_root, **kwargs)

@@ -75,6 +75,14 @@ def test_the_other_spelling(augmented):
     assert spelled_list(path.replace('train_aug', 'val')).endswith('/val.txt')
 
 
+@pytest.mark.parametrize('split', ['train', 'trainaug'])
+def test_a_root_from_the_working_directory(augmented, split, monkeypatch):
+    monkeypatch.chdir(augmented.parent)
+    dataset = build(augmented.name, ann_file=f'{SPLITS}/{split}.txt')
+    path = dataset.get_data_info(0)['img_path']
+    assert path == f'{augmented.name}/JPEGImages/2007_000001.jpg'
+
+
 def test_an_image_listed_twice(augmented):
     path = augmented / SPLITS / 'train_aug.txt'
     path.write_text('a\nb\n/JPEGImages/a.jpg /x.png\n')
