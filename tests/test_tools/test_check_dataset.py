@@ -240,7 +240,7 @@ def test_data_sets_of_mmseg_assert_without_a_remedy(root, changes, part):
 
 
 def test_killed_process(check, monkeypatch, capsys):
-    def fail(*_, **__):
+    def fail(items, text, *, total):
         raise BrokenProcessPool
 
     monkeypatch.setattr('mmwsss.apis.dataset_check.with_progress', fail)

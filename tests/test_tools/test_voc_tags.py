@@ -147,7 +147,7 @@ def test_interrupted_and_started_again(tool, voc_root, monkeypatch):
     expected = path.read_text()
     path.write_text('of before')
 
-    def stop(found, *_, **__):
+    def stop(found, text, *, total):
         yield next(iter(found))
         raise KeyboardInterrupt
 
