@@ -1,5 +1,6 @@
 """K-means of the rows of every class at once, on their device."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -50,8 +51,9 @@ def kmeans(
         valid: (C, L) bool, rows that take part.
         num_clusters: P, clusters of each class.
         generator: CPU generator of the starts.
-        init: ``k-means++``, rows drawn by their squared distance to the centres so
-            far; ``farthest``, the farthest row each time, after a random first.
+        init: ``k-means++``, of 2 + ln P rows drawn by their squared distance to the
+            centres so far the one that leaves the least inertia; ``farthest``, the
+            farthest row each time, after a random first.
         spherical: Whether directions are clustered: rows and centres of length 1.
         iterations: Most iterations from each start.
         restarts: Number of starts.
@@ -108,14 +110,20 @@ def _prepare(rows: Tensor, valid: Tensor, spherical: bool) -> tuple[Tensor, Tens
 
 
 def _start(
-    points: Tensor, valid: Tensor, clusters: int, generator: torch.Generator, init: str
+    points: Tensor,
+    valid: Tensor,
+    clusters: int,
+    generator: torch.Generator,
+    init: str,
+    candidates: int | None = None,
 ) -> Tensor:
-    """Rows (C, P, D) to begin with."""
+    """Rows (C, P, D) to begin with; of several candidates the best is taken."""
     size = (clusters, *valid.shape)
     draws = torch.empty(size, dtype=torch.float64).exponential_(generator=generator)
-    draws = draws.to(points.device)
+    draws, squares = draws.to(points.device), _squares(points)
     every_class = torch.arange(len(points), device=points.device)
     smallest = torch.ones_like(draws[0])
+    trials = 1 if init == 'farthest' else candidates or 2 + int(math.log(clusters))
     centres: list[Tensor] = []
     for draw in draws:
         # of exponential draws over weights the least falls on each row with a
@@ -123,11 +131,18 @@ def _start(
         key = draw / (smallest + WEIGHT_OF_NONE)
         if init == 'farthest' and centres:
             key = -smallest
-        pick = key.masked_fill(~valid, torch.inf).argmin(1)
-        centre = points[every_class, pick]
-        distances = _distances(points, centre[:, None]).squeeze(2).double()
-        smallest = torch.minimum(smallest, distances) if centres else distances
-        centres.append(centre)
+        key = key.masked_fill(~valid, torch.inf)
+        count = min(trials, valid.shape[1]) if centres else 1
+        picks = key.topk(count, 1, largest=False).indices
+        rows = points[every_class[:, None], picks]
+        distances = _distances(points, squares, rows).double()
+        if centres:
+            distances = torch.minimum(smallest[:, :, None], distances)
+        left = distances.masked_fill(~valid[:, :, None], 0).sum(1)
+        left = left.masked_fill(~valid.gather(1, picks), torch.inf)
+        best = left.argmin(1)
+        smallest = distances[every_class, :, best]
+        centres.append(rows[every_class, best])
     return torch.stack(centres, 1)
 
 
@@ -135,14 +150,25 @@ def _lloyd(
     points: Tensor, taken: Tensor, centres: Tensor, iterations: int, spherical: bool
 ) -> Tensor:
     """Centres (C, P, D) once no row changes its cluster."""
-    nearest = torch.full_like(taken, -1, dtype=torch.long)
+    found, places = centres.clone(), torch.arange(len(centres), device=centres.device)
+    nearest, squares = torch.full_like(taken, -1, dtype=torch.long), _squares(points)
     for _ in range(iterations):
         before = nearest
-        smallest, nearest = _distances(points, centres).min(2)
-        if not bool(((nearest != before) & taken).any()):
+        smallest, nearest = _distances(points, squares, centres).min(2)
+        moving = ((nearest != before) & taken).any(1)
+        count = int(moving.sum())
+        if 2 * count <= len(moving):
+            # the copy is worth it once half of the classes have come to rest
+            found[places] = centres
+            places, points, squares, taken, centres, smallest, nearest = (
+                part[moving]
+                for part in (places, points, squares, taken, centres, smallest, nearest)
+            )
+        if count == 0:
             break
         centres = _means(points, taken, nearest, smallest, centres.shape[1], spherical)
-    return centres
+    found[places] = centres
+    return found
 
 
 def _means(
@@ -167,17 +193,22 @@ def _means(
     return torch.where(empty[:, :, None], points[every_class, moved], means)
 
 
-def _distances(points: Tensor, centres: Tensor) -> Tensor:
-    """Squared distances (C, L, P) >= 0."""
+def _squares(points: Tensor) -> Tensor:
+    """Squared lengths (C, L)."""
+    return torch.linalg.vecdot(points, points)
+
+
+def _distances(points: Tensor, squares: Tensor, centres: Tensor) -> Tensor:
+    """Squared distances (C, L, P) >= 0 of points of these squared lengths."""
     with full_precision(points):
         products = points @ centres.mT
-    lengths = points.square().sum(2)[:, :, None] + centres.square().sum(2)[:, None]
+    lengths = squares[:, :, None] + _squares(centres)[:, None]
     return (lengths - 2 * products).clamp_min(0)
 
 
 def _inertia(points: Tensor, valid: Tensor, centres: Tensor) -> Tensor:
     """Summed squared distances (C,), by differences: products would lose digits."""
-    nearest = _distances(points, centres).argmin(2)
+    nearest = _distances(points, _squares(points), centres).argmin(2)
     every_class = torch.arange(len(points), device=points.device)[:, None]
     squares = (points - centres[every_class, nearest]).square().sum(2)
     return squares.masked_fill(~valid, 0).sum(1)

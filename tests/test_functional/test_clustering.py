@@ -1,4 +1,4 @@
-"""K-means against every partition of few rows, and scikit-learn's stored result."""
+"""K-means against every partition of few rows, and scikit-learn's results."""
 
 import itertools
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 
 from mmwsss.functional import clustering
 from mmwsss.functional.clustering import INITS, kmeans
@@ -88,10 +89,10 @@ def test_few_rows_equal_the_best_of_all_partitions(spherical):
         np.testing.assert_allclose(ordered(got.centres[own]), ordered(centres))
 
 
-def start(rows, clusters, init, valid=None):
+def start(rows, clusters, init, valid=None, **settings):
     if valid is None:
         valid = torch.ones(rows.shape[:2], dtype=torch.bool)
-    return clustering._start(rows, valid, clusters, generator(), init)
+    return clustering._start(rows, valid, clusters, generator(), init, **settings)
 
 
 @pytest.mark.parametrize('init', INITS)
@@ -106,7 +107,7 @@ def test_starts_are_valid_rows(init):
 def test_starts_are_drawn_by_squared_distance():
     # 6000 classes of the same rows: after 0, the row 3 nine times as often as 1
     rows = torch.tensor([[0.0], [1.0], [3.0]]).expand(6000, 3, 1)
-    first, second = start(rows, 2, 'k-means++').squeeze(2).T
+    first, second = start(rows, 2, 'k-means++', candidates=1).squeeze(2).T
     for value, others, share in (
         (0, (1, 3), 0.9),
         (1, (0, 3), 0.8),
@@ -118,6 +119,33 @@ def test_starts_are_drawn_by_squared_distance():
         assert (after == others[1]).double().mean().item() == pytest.approx(
             share, abs=0.04
         )
+
+
+def test_of_two_drawn_rows_the_one_that_leaves_less_is_taken():
+    # after 0 the rows 1, 3, 4 weigh 1, 9, 16 and would leave 13, 2, 2 of inertia
+    values = (0.0, 1.0, 3.0, 4.0)
+    weights, left = {1.0: 1, 3.0: 9, 4.0: 16}, {1.0: 13, 3.0: 2, 4.0: 2}
+    expected = dict.fromkeys(weights, 0.0)
+    for one, other in itertools.permutations(weights, 2):
+        chance = weights[one] / 26 * weights[other] / (26 - weights[one])
+        # of equal ones the row that was drawn first
+        expected[min(one, other, key=left.get)] += chance
+    rows = torch.tensor(values)[:, None].expand(8000, 4, 1)
+    first, second = start(rows, 2, 'k-means++', candidates=2).squeeze(2).T
+    after = second[first == 0]
+    assert len(after) == pytest.approx(2000, abs=150)
+    for value, share in expected.items():
+        assert (after == value).double().mean().item() == pytest.approx(share, abs=0.04)
+    assert not (after == 1).any()
+
+
+@pytest.mark.parametrize('spread', [0.0, 0.2, 1.0])
+def test_inertia_is_that_of_scikit_learn(spread):
+    middles = spread * random(10, 10, 64, seed=1)
+    rows = middles.repeat(1, 10, 1) + random(10, 100, 64)
+    got = cluster(rows, num_clusters=10, restarts=4).inertia
+    want = [KMeans(10, n_init=4, random_state=0).fit(r).inertia_ for r in rows.numpy()]
+    assert got.sum().item() == pytest.approx(sum(want), rel=0.01)
 
 
 def test_starts_are_the_farthest_rows_after_a_random_first():
