@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from PIL import Image
 
@@ -92,9 +93,13 @@ def photographs():
     return folder
 
 
+# Made here, the logger writes where no test's capture closes the stream behind it.
+MMLogger.get_current_instance()
+
+
 @pytest.fixture(autouse=True)
 def no_scope_left_behind():
-    """Give the next test the default scope that this one found."""
-    kept = copy.copy(DefaultScope._instance_dict)
+    """Give the next test the default scope and the loggers that this one found."""
+    kept = [copy.copy(kind._instance_dict) for kind in (DefaultScope, MMLogger)]
     yield
-    DefaultScope._instance_dict = kept
+    DefaultScope._instance_dict, MMLogger._instance_dict = kept
