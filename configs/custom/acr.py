@@ -5,5 +5,6 @@ _base_ = [
     '../_base_/schedules/acr_15e.py',
     '../_base_/default_runtime.py',
 ]
+work_dir = 'work_dirs/custom/acr'
 model = dict(num_classes=len(_base_.classes))
 train_dataloader = dict(batch_size=4)

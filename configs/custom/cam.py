@@ -5,4 +5,5 @@ _base_ = [
     '../_base_/schedules/lite0_8e.py',
     '../_base_/default_runtime.py',
 ]
+work_dir = 'work_dirs/custom/cam'
 model = dict(num_classes=len(_base_.classes))

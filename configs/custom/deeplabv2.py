@@ -5,6 +5,7 @@ _base_ = [
     '../_base_/schedules/deeplab_20k.py',
     '../_base_/segmentation_runtime.py',
 ]
+work_dir = 'work_dirs/custom/deeplabv2'
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=len(_base_.classes) + 1),

@@ -1,13 +1,23 @@
+import pathlib
+
 # Your own images with tags: change the next three lines, then
-# python tools/check_dataset.py configs/cam/custom.py
-data_root = 'data/custom'  # folder of the images, with any folders inside
+# python tools/check_dataset.py configs/custom/cam.py
+data_root = 'data/mine'  # folder of the images, with any folders inside
 tag_file = 'tags.csv'  # lines "path,tag;tag"; other forms: docs/own_data.md
-classes = ('cat', 'dog')  # without the background
+classes = ('cat', 'dog')  # without the background; or a file, 'classes.txt'
 
 # Folder of masks <path without suffix>.png, for measuring alone. Training reads none.
 mask_folder = None
-# A tenth of the images, chosen by their names, is held out.
+# A tenth of the images, chosen by their names, is held out,
 val_share = 0.1
+# unless lists say which images are for what: 'train.txt' and 'val.txt', a path a line.
+train_list, val_list = None, None
+
+train_part = dict(ann_file=train_list) if train_list else dict(part='train')
+val_part = dict(ann_file=val_list) if val_list else dict(part='val')
+if isinstance(classes, str) and pathlib.Path(data_root, classes).is_file():
+    classes = pathlib.Path(data_root, classes).read_text('utf-8-sig').splitlines()
+    classes = tuple(name.strip() for name in classes if name.strip())
 crop_size = (224, 224)
 pad_colour = (128, 128, 128)
 tagged = dict(
@@ -54,7 +64,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='CountedSampler', shuffle=True),
-    dataset=dict(**tagged, part='train', pipeline=train_pipeline),
+    dataset=dict(**tagged, **train_part, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=8,
@@ -62,15 +72,15 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        **{**tagged, **masked}, part='val', pipeline=test_pipeline, test_mode=True
+        **{**tagged, **masked}, **val_part, pipeline=test_pipeline, test_mode=True
     ),
 )
 test_dataloader = val_dataloader
-# Pseudo labels are made for what a segmentor may learn; part=None is all images.
+# Pseudo labels are made for what a segmentor may learn: not for what is held out.
 seed_dataloader = dict(
     batch_size=1,
     num_workers=2,
-    dataset=dict(**tagged, part='train', pipeline=seed_pipeline, test_mode=True),
+    dataset=dict(**tagged, **train_part, pipeline=seed_pipeline, test_mode=True),
 )
 val_evaluator = [dict(type='mmpretrain.AveragePrecision'), *evaluators]
 test_evaluator = val_evaluator

@@ -2,7 +2,7 @@
 # Predict another folder: --cfg-options test_dataloader.dataset.data_root=DIR
 # test_dataloader.dataset.part=None test_evaluator.0.img_root=DIR
 _base_ = 'custom.py'
-label_root = 'work_dirs/custom/labels'
+label_root = 'work_dirs/custom/pseudo'
 prediction_folder = 'work_dirs/custom/predictions'
 crop_size = (224, 224)
 images = dict(
@@ -50,7 +50,7 @@ test_dataloader = dict(
     dataset=dict(
         type='mmwsss.ImageTagDataset',
         **{**images, **_base_.masked},
-        part='val',
+        **_base_.val_part,
         val_share=_base_.val_share,
         pipeline=test_pipeline,
         test_mode=True,
