@@ -3,8 +3,10 @@
 python tools/generate_pseudo_labels.py configs/acr/vit_hybrid_voc.py \\
     work_dirs/acr/epoch_15.pth --out work_dirs/acr/pseudo
 Writes OUT/seeds, OUT/labels/<id>.png and OUT/labels.json. Stopped, it goes on where
-it was. Several processes: tools/dist_pseudo_labels.sh. With --accumulated the seeds are
-the maps that MapAccumulationHook kept, in place of the checkpoint's own.
+it was. Several processes: tools/dist_pseudo_labels.sh, or --jobs for the labels alone.
+With --accumulated the seeds are the maps that MapAccumulationHook kept, in place of the
+checkpoint's own. Settings of the refiner: --cfg-options refiner.type=densecrf
+refiner.preset=irn.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -44,6 +46,12 @@ def parse_arguments() -> Namespace:
         help='accumulated maps in place of generated ones: WORK_DIR/accumulated of '
         "the checkpoint's training",
     )
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        help='processes that refine, on the processor: for refiners without a GPU',
+    )
     parser.add_argument('--only', choices=['seeds'], help='stop behind the seeds')
     return parser.parse_args()
 
@@ -72,13 +80,15 @@ def main() -> None:
         seeds = generate_seeds(*task, out / 'seeds')
     if args.only == 'seeds':
         return
-    manifest = generate_labels(seeds, images, refiner, out)
+    manifest = generate_labels(seeds, images, refiner, out, jobs=args.jobs)
     if is_main_process():
         pixels = sum(manifest['pixels_per_class'].values())
         undecided = manifest['ignored_pixels'] / (pixels + manifest['ignored_pixels'])
+        supervision = manifest['extra_supervision']
         print(
             f'{out / "labels"}: {manifest["num_images"]} labels by '
             f'{manifest["refiner"]["type"]}, {undecided:.1%} of pixels undecided'
+            + (f', extra supervision: {supervision}' if supervision else '')
         )
 
 

@@ -21,6 +21,7 @@ from mmwsss.utils.errors import CheckpointError, ConfigError, WSSSError
 RUNNER_KEYS = frozenset(
     {'load_from', 'resume', 'work_dir', 'launcher', 'experiment_name', 'auto_scale_lr'}
     | {'model_wrapper_cfg', 'find_unused_parameters', 'randomness', 'compile'}
+    | {'refiner'}
 )
 """Keys a command line may add to a config that does not state them."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,18 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_main_process
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from mmwsss.apis.seeds import TaggedImages
 from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
 from mmwsss.datasets.transforms import LoadImage
 from mmwsss.functional.localization import maps_to_image
-from mmwsss.refiners import Refiner, build_refiner
+from mmwsss.refiners import Refiner, build_refiner, refiner_type
 from mmwsss.structures.seed_record import SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text, remove_file
 from mmwsss.utils.digests import digest_json
-from mmwsss.utils.errors import DataError
+from mmwsss.utils.errors import ConfigError, DataError
 from mmwsss.utils.label_codec import COLOURS, IGNORED_LABEL, LabelCodec
 
 MANIFEST = 'labels.json'
@@ -46,9 +47,10 @@ def choose_refiner(
 
     Raises:
         ConfigError: if there is no such refiner or a setting is not usable.
+        DependencyError: if the refiner needs a package that is absent.
     """
     settings = dict(config.get('refiner') or dict(type=DEFAULT_REFINER))
-    if name and type(build_refiner(name)) is not type(build_refiner(settings)):
+    if name and refiner_type(name) is not refiner_type(settings):
         settings = dict(type=name)
     if background_threshold is not None:
         settings['background_threshold'] = background_threshold
@@ -60,6 +62,8 @@ def generate_labels(
     images: TaggedImages,
     refiner: Refiner,
     out: str | Path,
+    *,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Label all images by their seeds.
 
@@ -70,6 +74,8 @@ def generate_labels(
         images: Of ``load_tagged_images``.
         refiner: From maps to labels.
         out: Folder of ``labels/<id>.png`` and ``labels.json``.
+        jobs: Processes that label; several compute on the processor, and give the
+            same bytes as one there.
 
     Returns:
         The content of ``labels.json``.
@@ -90,8 +96,12 @@ def generate_labels(
     if pending:
         remove_file(out / MANIFEST)
     paths = dict(zip(images.ids, images.paths))
-    for name in with_progress(pending, 'Labels', total=len(pending)):
-        store.write(name, label_image(seeds.read(name), paths[name], refiner))
+    labels = label_images(
+        _Labelling(pending, [paths[name] for name in pending], seeds, refiner), jobs
+    )
+    progress = with_progress(labels, 'Labels', total=len(pending))
+    for name, label in zip(pending, progress):
+        store.write(name, label)
     finish_store(store, images.ids)
     shared: list[dict[str, Any]] = [{}]
     if is_main_process():
@@ -99,6 +109,47 @@ def generate_labels(
         write_if_new(out / MANIFEST, shared[0])
     broadcast_object_list(shared)
     return shared[0]
+
+
+class _Labelling(Dataset):
+    """The labels of images by their position."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        paths: Sequence[str],
+        seeds: ArtefactStore[SeedRecord],
+        refiner: Refiner,
+    ) -> None:
+        self.names, self.paths = names, paths
+        self.seeds, self.refiner = seeds, refiner
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        name = self.names[index]
+        refiner = self.refiner.for_image(name)
+        return label_image(self.seeds.read(name), self.paths[index], refiner)
+
+
+def label_images(labelling: _Labelling, jobs: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield labels in order, made by several processes where asked for.
+
+    Raises:
+        ConfigError: if ``jobs`` is below 1.
+        WSSSError: of the image that cannot be labelled.
+    """
+    if jobs < 1:
+        raise ConfigError(f'jobs: expected >= 1, got {jobs}')
+    workers = min(jobs, len(labelling)) if jobs > 1 else 0
+    yield from DataLoader(
+        labelling, batch_size=None, num_workers=workers, collate_fn=_unchanged
+    )
+
+
+def _unchanged(item: Any) -> Any:
+    return item
 
 
 def label_image(record: SeedRecord, path: str, refiner: Refiner) -> NDArray[np.uint8]:
@@ -116,7 +167,10 @@ def label_image(record: SeedRecord, path: str, refiner: Refiner) -> NDArray[np.u
             f'of {columns}x{rows}: restore the image, or make the seeds again in '
             'another folder'
         )
-    maps = maps_to_image(record.tensor().to(get_device()), **record.geometry())
+    # forked processes cannot use a GPU
+    on_cpu = refiner.on_cpu or get_worker_info() is not None
+    device = 'cpu' if on_cpu else get_device()
+    maps = maps_to_image(record.tensor().to(device), **record.geometry())
     return refiner(maps, image, record.classes)
 
 

@@ -1,14 +1,19 @@
 """From localization maps, image and tags to a pseudo label."""
 
 from mmwsss.refiners.base import Refiner
-from mmwsss.refiners.build import build_refiner, refiner_names
+from mmwsss.refiners.build import build_refiner, refiner_names, refiner_type
+from mmwsss.refiners.dense_crf_refiner import DenseCRFRefiner
 from mmwsss.refiners.pamr import PAMRRefiner
+from mmwsss.refiners.saliency_refiner import SaliencyRefiner
 from mmwsss.refiners.threshold import ThresholdRefiner
 
 __all__ = [
+    'DenseCRFRefiner',
     'PAMRRefiner',
     'Refiner',
+    'SaliencyRefiner',
     'ThresholdRefiner',
     'build_refiner',
     'refiner_names',
+    'refiner_type',
 ]

@@ -26,9 +26,12 @@ class Refiner(ABC):
 
     Attributes:
         extra_supervision: What it uses besides image tags, e.g. ``'saliency'``.
+        on_cpu: Whether it computes on the processor whatever the device of the maps.
+            Maps are then made there too, and labels are the same with a GPU or none.
     """
 
     extra_supervision: ClassVar[str | None] = None
+    on_cpu: ClassVar[bool] = False
 
     def __call__(
         self, maps: Tensor, image: NDArray[np.uint8], tags: Sequence[int]
@@ -53,6 +56,10 @@ class Refiner(ABC):
                 f'image: expected {expected} uint8, got {image.shape} {image.dtype}'
             )
         return self.refine(maps, image, tags).cpu().numpy().astype(np.uint8)
+
+    def for_image(self, image_id: str) -> Refiner:
+        """Return the refiner of one image; another where it reads files of its own."""
+        return self
 
     @abstractmethod
     def refine(

@@ -19,6 +19,23 @@ def refiner_names() -> dict[str, str]:
     return {name.removesuffix(SUFFIX).lower(): name for name in types}
 
 
+def refiner_type(config: str | Mapping[str, Any]) -> type[Refiner]:
+    """Return the class of a refiner's name or config, without building it.
+
+    Raises:
+        ConfigError: if there is no such refiner; the message has the known names.
+    """
+    name = config if isinstance(config, str) else config.get('type')
+    if isinstance(name, type):
+        return name
+    names = refiner_names()
+    found = REFINERS.get(names.get(name.lower(), name)) if name else None
+    if found is None:
+        known = ', '.join(f'{short} ({long})' for short, long in names.items())
+        raise ConfigError(f'no refiner {name!r}; known are {known}')
+    return found
+
+
 def build_refiner(config: str | Mapping[str, Any]) -> Refiner:
     """Build a refiner.
 
@@ -27,13 +44,7 @@ def build_refiner(config: str | Mapping[str, Any]) -> Refiner:
 
     Raises:
         ConfigError: if there is no such refiner; the message has the known names.
+        DependencyError: if it needs a package that is absent.
     """
-    settings = dict(type=config) if isinstance(config, str) else dict(config)
-    names = refiner_names()
-    name = settings.get('type')
-    if isinstance(name, str):
-        settings['type'] = name = names.get(name.lower(), name)
-    if name is None or (isinstance(name, str) and REFINERS.get(name) is None):
-        known = ', '.join(f'{short} ({long})' for short, long in names.items())
-        raise ConfigError(f'no refiner {name!r}; known are {known}')
-    return REFINERS.build(settings)
+    settings = {} if isinstance(config, str) else dict(config)
+    return REFINERS.build(settings | dict(type=refiner_type(config)))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mmwsss.apis import pseudo_labels as module
 from mmwsss.apis.pseudo_labels import choose_refiner, generate_labels
 from mmwsss.apis.seeds import load_tagged_images
 from mmwsss.functional.localization import maps_to_image
-from mmwsss.refiners import PAMRRefiner, ThresholdRefiner
+from mmwsss.refiners import PAMRRefiner, SaliencyRefiner, ThresholdRefiner
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.errors import ArtefactError, ConfigError, DataError
@@ -213,6 +214,62 @@ def test_folder_with_other_pictures_is_refused(task, tmp_path):
         generate_labels(*task, BAND, tmp_path)
 
 
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_saliency_is_read_by_image_and_stated(task, tmp_path, jobs):
+    maps = tmp_path / 'saliency'
+    maps.mkdir()
+    for index, (name, (height, width)) in enumerate(zip(IDS, SIZES)):
+        Image.new('L', (width, height), 85 * index).save(maps / f'{name}.png')
+    refiner = SaliencyRefiner(folder=str(maps), crf=None, least_share=0.0)
+    manifest = generate_labels(*task, refiner, tmp_path / 'out', jobs=jobs)
+    assert manifest['extra_supervision'] == 'saliency'
+    assert manifest['refiner']['folder'] == str(maps)
+    shares = [(read_label(tmp_path / 'out', name)[0] == 0).mean() for name in IDS]
+    # without saliency all is background, with some no background is sure
+    assert shares[0] == 1 and max(shares[1:]) == 0
+    assert (read_label(tmp_path / 'out', IDS[3])[0] == TAGS[3][0] + 1).mean() > 0.99
+
+
+class SlowFirstRefiner(ThresholdRefiner):
+    def __call__(self, maps, image, tags):
+        if tags == TAGS[0]:
+            time.sleep(0.3)
+        return super().__call__(maps, image, tags)
+
+
+def test_several_jobs_write_the_bytes_of_one(task, tmp_path, made):
+    settings = dict(background_threshold=0.3, foreground_threshold=0.6)
+    refiner = SlowFirstRefiner(**settings)
+    generate_labels(*task, refiner, tmp_path / 'one')
+    made.clear()
+    generate_labels(*task, refiner, tmp_path / 'three', jobs=3)
+    assert made == []
+    assert files_of(tmp_path / 'three') == files_of(tmp_path / 'one')
+    (tmp_path / f'three/labels/{IDS[1]}.png').unlink()
+    generate_labels(*task, refiner, tmp_path / 'three', jobs=3)
+    assert files_of(tmp_path / 'three') == files_of(tmp_path / 'one')
+
+
+def test_jobs_below_one(task, tmp_path):
+    with pytest.raises(ConfigError, match='jobs: expected >= 1, got 0'):
+        generate_labels(*task, BAND, tmp_path, jobs=0)
+
+
+def test_refiner_on_the_processor_gets_its_maps_there(task, tmp_path, monkeypatch):
+    devices = []
+
+    class CPURefiner(ThresholdRefiner):
+        on_cpu = True
+
+        def __call__(self, maps, image, tags):
+            devices.append(maps.device.type)
+            return super().__call__(maps, image, tags)
+
+    monkeypatch.setattr(module, 'get_device', lambda: 'meta')
+    generate_labels(*task, CPURefiner(), tmp_path)
+    assert devices == ['cpu'] * COUNT
+
+
 def test_damaged_seeds_stop(task, tmp_path):
     seeds, images = task
     path = seeds.path(IDS[2])
@@ -262,5 +319,5 @@ def test_choice_of_the_refiner(refiner, options, expected):
 
 
 def test_unknown_refiner():
-    with pytest.raises(ConfigError, match="no refiner 'crf'; known are pamr"):
+    with pytest.raises(ConfigError, match="no refiner 'crf'; known are densecrf"):
         choose_refiner(Config({}), name='crf')

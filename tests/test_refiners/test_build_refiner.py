@@ -38,7 +38,8 @@ def test_unknown_refiner_names_the_known(config):
     with pytest.raises(ConfigError) as caught:
         build_refiner(config)
     asked = config if isinstance(config, str) else config.get('type')
-    assert str(caught.value).startswith(f'no refiner {asked!r}; known are pamr (PAMRR')
+    assert str(caught.value).startswith(f'no refiner {asked!r}; known are densecrf (')
+    assert 'pamr (PAMRRefiner), ' in str(caught.value)
     assert 'threshold (ThresholdRefiner)' in str(caught.value)
 
 

@@ -92,6 +92,26 @@ def test_refiner_and_threshold_from_the_command_line(tool, tmp_path):
     )
 
 
+def test_settings_of_the_refiner_from_the_command_line(tool, tmp_path):
+    tool(tmp_path, '--cfg-options', 'refiner.type=pamr', 'refiner.iterations=3')
+    manifest = json.loads((tmp_path / 'labels.json').read_text())
+    assert manifest['refiner']['iterations'] == 3
+
+
+def test_several_jobs_write_the_bytes_of_one(tool, tmp_path):
+    tool(tmp_path / 'one')
+    assert tool(tmp_path / 'two', '--jobs', '2')[0] == 0
+    assert files_of(tmp_path / 'two') == files_of(tmp_path / 'one')
+
+
+def test_corrupt_image_met_by_a_job(tool, tmp_path, voc_root):
+    tool(tmp_path, '--only', 'seeds')
+    path = voc_root / f'JPEGImages/{IDS[1]}.jpg'
+    path.write_bytes(path.read_bytes()[:200])
+    line = refused(tool(tmp_path, '--jobs', '2'))
+    assert line.startswith(f'DataError: image cannot be read: {path}')
+
+
 FAULTS = [(errno.ENOSPC, 'the disk is full'), (errno.EROFS, 'read-only')]
 
 
@@ -180,7 +200,8 @@ def test_labels_of_another_refiner(tool, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--refiner', 'crf'], "ConfigError: no refiner 'crf'; known are pamr (PAMRR"),
+        (['--refiner', 'crf'], "ConfigError: no refiner 'crf'; known are densecrf (D"),
+        (['--cfg-options', 'refiner.type=pamr', 'refiner.iteration=3'], "'iteration'"),
         (['--background-threshold', '2'], 'ConfigError: refiner: expected 0 <= back'),
         (
             ['--cfg-options', 'seed_dataloader.dataset.tag_fil=x'],

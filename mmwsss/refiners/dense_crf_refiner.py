@@ -1,0 +1,227 @@
+"""Pseudo labels by a fully connected CRF, through the package pydensecrf."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmwsss.functional.refinement.background import agreed_labels, background_by_power
+from mmwsss.refiners.base import IGNORED_LABEL, Refiner
+from mmwsss.registry import REFINERS
+from mmwsss.utils.errors import ConfigError, DependencyError
+
+PAIRWISE = (
+    'gauss_sxy',
+    'gauss_compat',
+    'bilateral_sxy',
+    'bilateral_srgb',
+    'bilateral_compat',
+)
+PRESETS = {
+    'cam': (3.0, 3.0, 80.0, 13.0, 10.0),
+    'irn': (3.0, 3.0, 50.0, 5.0, 10.0),
+    'deeplabv2': (1.0, 3.0, 67.0, 3.0, 4.0),
+}
+"""Values of ``PAIRWISE`` by the name of who uses them."""
+ALPHA = 4.0
+LOWEST = 1e-5
+"""Scores below count as this: their logarithm is an energy."""
+
+
+@REFINERS.register_module()
+@dataclass(frozen=True, kw_only=True)
+class DenseCRFRefiner(Refiner):
+    r"""Fully connected CRF on the maps (Krähenbühl and Koltun, NeurIPS 2011).
+
+    A label's energy is :math:`-\log` of its score plus, for each pair of pixels i and j
+    of different labels, two Gaussians of their likeness:
+
+    .. math::
+        w_1 \exp\left(-\frac{|p_i - p_j|^2}{2 \theta_\gamma^2}\right) +
+        w_2 \exp\left(-\frac{|p_i - p_j|^2}{2 \theta_\alpha^2}
+                      - \frac{|I_i - I_j|^2}{2 \theta_\beta^2}\right),
+
+    p in pixels, I in 0..255 RGB, each kernel normalized symmetrically. Pixels take the
+    label of the largest marginal after mean-field inference; of equal ones the first,
+    the background being the very first. It computes on the processor.
+
+    The presets, as (``gauss_sxy``, ``gauss_compat``; ``bilateral_sxy``,
+    ``bilateral_srgb``, ``bilateral_compat``), are cam: (3, 3; 80, 13, 10), also RCA's;
+    irn: (3, 3; 50, 5, 10); deeplabv2: (1, 3; 67, 3, 4).
+
+    The background's score is ``(1 - max_c) ** alpha`` or, with
+    ``background_threshold``, that threshold everywhere. A second, weaker background
+    (``background_alpha`` or, with ``foreground_threshold``, the lower threshold) leaves
+    pixels undecided: foreground is what the stronger one leaves, background is what
+    the weaker one keeps.
+
+    Args:
+        preset: Where the five numbers of the pairs that are not given come from.
+        gauss_sxy: :math:`\theta_\gamma`, width of the first kernel in pixels.
+        gauss_compat: :math:`w_1`, its weight.
+        bilateral_sxy: :math:`\theta_\alpha`, width of the second kernel in pixels.
+        bilateral_srgb: :math:`\theta_\beta`, its width in grey levels of 0..255.
+        bilateral_compat: :math:`w_2`, its weight.
+        iterations: Steps of mean-field inference.
+        certainty: With it, energies come from the best label alone, which gets this
+            probability, and the others share the rest (0.7 in IRN's release).
+        alpha: Power of the background.
+        background_alpha: Power of the weaker background, above ``alpha``.
+        background_threshold: Score of the background in [0, 1], in place of a power.
+        foreground_threshold: Score of the stronger background.
+
+    Raises:
+        DependencyError: if pydensecrf cannot be imported.
+        ConfigError: if a value is not usable, or both thresholds and powers are given.
+    """
+
+    on_cpu = True
+
+    preset: str = 'cam'
+    gauss_sxy: float | None = None
+    gauss_compat: float | None = None
+    bilateral_sxy: float | None = None
+    bilateral_srgb: float | None = None
+    bilateral_compat: float | None = None
+    iterations: int = 10
+    certainty: float | None = None
+    alpha: float | None = None
+    background_alpha: float | None = None
+    background_threshold: float | None = None
+    foreground_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        load_package()
+        if self.preset not in PRESETS:
+            raise ConfigError(
+                f'refiner.preset: expected one of {", ".join(PRESETS)}, got '
+                f'{self.preset!r}'
+            )
+        for name, value in zip(PAIRWISE, PRESETS[self.preset]):
+            given = getattr(self, name)
+            value = value if given is None else float(given)
+            object.__setattr__(self, name, value)
+            if not 0 < value < float('inf'):
+                raise ConfigError(f'refiner.{name}: expected > 0, got {value}')
+        if self.iterations < 1:
+            raise ConfigError(
+                f'refiner.iterations: expected >= 1, got {self.iterations}'
+            )
+        if self.certainty is not None and not 0 < self.certainty < 1:
+            raise ConfigError(
+                f'refiner.certainty: expected 0 < certainty < 1, got {self.certainty}'
+            )
+        if self.background_threshold is None:
+            self._check_powers()
+        else:
+            self._check_thresholds(self.background_threshold)
+
+    def _check_powers(self) -> None:
+        if self.foreground_threshold is not None:
+            raise ConfigError(
+                'refiner.foreground_threshold stands beside a background_threshold, '
+                'which is not given'
+            )
+        alpha = ALPHA if self.alpha is None else float(self.alpha)
+        object.__setattr__(self, 'alpha', alpha)
+        weaker = self.background_alpha
+        if not 0 < alpha <= (alpha if weaker is None else weaker):
+            raise ConfigError(
+                'refiner: expected 0 < alpha <= background_alpha, got '
+                f'{alpha} and {weaker}'
+            )
+
+    def _check_thresholds(self, low: float) -> None:
+        if (self.alpha, self.background_alpha) != (None, None):
+            raise ConfigError(
+                'refiner: the background is scored by background_threshold or by '
+                'alpha, not by both: leave one out'
+            )
+        high = self.foreground_threshold
+        if not 0 <= low <= (low if high is None else high) <= 1:
+            raise ConfigError(
+                'refiner: expected 0 <= background_threshold <= foreground_threshold '
+                f'<= 1, got {low} and {high}'
+            )
+
+    def refine(
+        self, maps: Tensor, image: NDArray[np.uint8], tags: Sequence[int]
+    ) -> Tensor:
+        """Return the label (H, W) by the marginals."""
+        labels = torch.tensor([0, *(tag + 1 for tag in tags)])
+        found = [
+            labels[self.marginals(torch.cat([plane, maps]), image).argmax(0)]
+            for plane in self.backgrounds(maps)
+        ]
+        return agreed_labels(found[0], found[-1], IGNORED_LABEL)
+
+    def backgrounds(self, maps: Tensor) -> list[Tensor]:
+        """Return scores (1, H, W) of the background: the strong and, if any, the weak.
+
+        Args:
+            maps: (k, H, W) in [0, 1], one a present class.
+        """
+        if self.background_threshold is None:
+            powers = (self.alpha, self.background_alpha)
+            return [background_by_power(maps, a) for a in powers if a is not None]
+        levels = (self.foreground_threshold, self.background_threshold)
+        size = (1, *maps.shape[1:])
+        return [maps.new_full(size, level) for level in levels if level is not None]
+
+    def marginals(self, scores: Tensor, image: NDArray[np.uint8]) -> Tensor:
+        """Return the probability of each label at each pixel.
+
+        Args:
+            scores: (n, H, W) in [0, 1], the background's first.
+            image: (H, W, 3) RGB.
+
+        Returns:
+            (n, H, W) float32, summing to 1 over the labels.
+        """
+        count, height, width = scores.shape
+        if count == 1:
+            return torch.ones_like(scores)
+        crf = load_package().DenseCRF2D(width, height, count)
+        energies = self.energies(scores).flatten(1).numpy()
+        crf.setUnaryEnergy(np.ascontiguousarray(energies, np.float32))
+        crf.addPairwiseGaussian(sxy=self.gauss_sxy, compat=self.gauss_compat)
+        crf.addPairwiseBilateral(
+            sxy=self.bilateral_sxy,
+            srgb=self.bilateral_srgb,
+            rgbim=np.ascontiguousarray(image),
+            compat=self.bilateral_compat,
+        )
+        found = np.array(crf.inference(self.iterations), np.float32)
+        return torch.from_numpy(found).view(count, height, width)
+
+    def energies(self, scores: Tensor) -> Tensor:
+        """Return the energy (n, H, W) of each label at each pixel alone."""
+        scores = scores.cpu()
+        if self.certainty is not None:
+            rest = (1 - self.certainty) / (len(scores) - 1)
+            best = torch.arange(len(scores))[:, None, None] == scores.argmax(0)
+            scores = torch.where(best, self.certainty, rest)
+        return -scores.clamp(LOWEST, 1).log()
+
+
+def load_package() -> ModuleType:
+    """Return pydensecrf's module.
+
+    Raises:
+        DependencyError: if it cannot be imported.
+    """
+    try:
+        return importlib.import_module('pydensecrf.densecrf')
+    except ImportError as error:
+        raise DependencyError(
+            f'DenseCRFRefiner needs the package pydensecrf ({error}); run: pip install '
+            "'mmwsss[crf]', which compiles it, or choose PAMR, which needs no package: "
+            "--refiner pamr, or refiner = dict(type='PAMRRefiner') in the config"
+        ) from error
