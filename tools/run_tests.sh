@@ -4,7 +4,7 @@
 # Fails if any part fails; pytest comes last, so that its summary closes the output.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
-bash tools/setup_env.sh || exit
+bash tools/setup_env.sh crf || exit
 
 readonly BIN=$PWD/.venv/bin
 # each worker and each process of a distributed test computes on its own core

@@ -2,6 +2,7 @@
 # Make .venv in the repository root: mmwsss (editable) with its tested stack.
 #   bash tools/setup_env.sh
 #   PYTHON=python3.12 bash tools/setup_env.sh     choose the interpreter
+#   bash tools/setup_env.sh crf                   also compile the dense CRF's package
 # A second run only compares a stamp. Uses uv when it can, else pip.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -108,7 +109,16 @@ install() {
     replace_opencv_without_display
 }
 
-main() {
+# It compiles for about a minute, which only those wait for who ask, as the tests do.
+add_crf() {
+  if $VENV/bin/python -c 'import pydensecrf.densecrf' 2>/dev/null; then return; fi
+  find_uv $VENV/bin/python
+  pip_install -c requirements/constraints.txt -r requirements/crf.txt ||
+    say 'pydensecrf2 cannot be compiled here (is there a C++ compiler?);' \
+      'the tests that need it are skipped'
+}
+
+add_stack() {
   if is_current; then return; fi
   # one installation at a time, and the others find it done
   if command -v flock >/dev/null; then
@@ -142,4 +152,5 @@ main() {
   say "done; activate with: source $VENV/bin/activate"
 }
 
-main
+add_stack
+if [[ ${1:-} == crf ]]; then add_crf; fi

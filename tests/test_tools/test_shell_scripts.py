@@ -45,6 +45,7 @@ fi""",
     write_script(
         fakes / 'python_venv',
         '[[ $2 == "import cv2" ]] && exit "${CV2_STATUS:-0}"\n'
+        '[[ $2 == *pydensecrf* ]] && exit "${CRF_STATUS:-0}"\n'
         f'exec "{sys.executable}" "$@"',
     )
     write_script(fakes / 'python_note', f'printf "%s\\n" "$@" >"{note}"')
@@ -103,6 +104,17 @@ def test_setup_takes_headless_opencv_where_the_other_does_not_load(sandbox):
     requirement = replacement.split()[-1]
     assert requirement.startswith('opencv-python-headless==')
     assert requirement.replace('-headless', '') in constraints.splitlines()
+
+
+def test_setup_compiles_the_crf_where_asked_for(sandbox):
+    assert len(installs(sandbox('tools/setup_env.sh', CRF_STATUS='1'))) == 1
+    asked = sandbox('tools/setup_env.sh', 'crf', CRF_STATUS='1')
+    (install,) = installs(asked)
+    assert install.endswith('-c requirements/constraints.txt -r requirements/crf.txt')
+    assert installs(sandbox('tools/setup_env.sh', 'crf')) == []
+    refused = sandbox('tools/setup_env.sh', 'crf', CRF_STATUS='1', UV_STATUS='1')
+    assert refused.returncode == 0
+    assert 'pydensecrf2 cannot be compiled here' in refused.stderr
 
 
 def test_setup_follows_changed_requirements(sandbox):
