@@ -2,7 +2,7 @@
 # for the first 60% of the training; consistency comes in from half-way.
 _base_ = [
     '../_base_/models/acr_hybrid_lite0.py',
-    '../_base_/datasets/voc_288_train.py',
+    '../_base_/datasets/voc_train_288.py',
     '../_base_/schedules/lite0_8e.py',
     '../_base_/default_runtime.py',
 ]

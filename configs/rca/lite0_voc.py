@@ -1,7 +1,7 @@
 # RCA on EfficientNet-Lite0 and 1,464 photographs, minutes on a GPU.
 _base_ = [
     '../_base_/models/rca_lite0.py',
-    '../_base_/datasets/voc_288_train.py',
+    '../_base_/datasets/voc_train_288.py',
     '../_base_/schedules/lite0_8e.py',
     '../_base_/default_runtime.py',
 ]

@@ -74,7 +74,7 @@ def load_tagged_images(config: Config) -> TaggedImages:
     if LOADER not in config:
         raise ConfigError(
             f'the config has no {LOADER}; add one that reads images and tags, like '
-            'that of configs/_base_/datasets/voc_384.py'
+            'that of configs/_base_/datasets/voc_aug_384.py'
         )
     if 'seg_map_path' in config[LOADER].dataset.get('data_prefix', {}):
         raise ConfigError(

@@ -13,7 +13,7 @@ from mmwsss.registry import DATASETS, TRANSFORMS
 from mmwsss.structures import WSSSDataSample
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
-SIZES = dict(voc_384=384, voc_384_standard=384, voc_224=224)
+SIZES = dict(voc_aug_384=384, voc_aug_384_standard=384, voc_aug_224=224)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def test_training_samples(voc_root, name):
         assert 'gt_sem_seg' not in sample
 
 
-@pytest.mark.parametrize('name', ['voc_384_standard', 'voc_224'])
+@pytest.mark.parametrize('name', ['voc_aug_384_standard', 'voc_aug_224'])
 def test_draws_do_not_depend_on_workers_but_on_the_epoch(voc_root, name):
     config = load(name, voc_root).train_dataloader
     alone, shared = (epoch_of(loader(config, n), 0) for n in (0, 2))
@@ -96,7 +96,7 @@ def test_ground_truth_keeps_the_photographs_size(voc_root, name, split, count):
 
 
 def test_long_side_is_drawn_in_the_releases_range():
-    config = Config.fromfile(CONFIGS / 'voc_384.py')
+    config = Config.fromfile(CONFIGS / 'voc_aug_384.py')
     resize = TRANSFORMS.build(config.train_pipeline[2])
     image = np.zeros((333, 500, 3), np.uint8)
     np.random.seed(0)
@@ -106,7 +106,7 @@ def test_long_side_is_drawn_in_the_releases_range():
 
 
 def test_multi_label_metrics_read_our_samples():
-    config = Config.fromfile(CONFIGS / 'voc_384.py')
+    config = Config.fromfile(CONFIGS / 'voc_aug_384.py')
     metrics = [m for m in config.val_evaluator if m.type.startswith('mmpretrain.')]
     evaluator = Evaluator(metrics)
     scores = torch.tensor([[0.9, 0.2, 0.1], [0.8, 0.7, 0.3], [0.1, 0.6, 0.4]])

@@ -1,6 +1,6 @@
 # COCO-2014, image tags of 80 classes, RCA's augmentation at 368x368. Seeds are measured
 # (test) on the training images with masks.
-_base_ = 'voc_368.py'
+_base_ = 'voc_aug_368.py'
 dataset = dict(type='COCOTagDataset', data_root='data/coco2014')
 train_images = dict(
     ann_file='lists/train.txt',

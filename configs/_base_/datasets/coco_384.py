@@ -1,7 +1,7 @@
 # COCO-2014, image tags of 80 classes, ACR's augmentation at 384x384. Seeds are measured
 # (test) on the training images with masks. Masks and lists are made by
 # tools/dataset_converters/coco2014.py.
-_base_ = 'voc_384.py'
+_base_ = 'voc_aug_384.py'
 dataset = dict(type='COCOTagDataset', data_root='data/coco2014')
 train_images = dict(
     ann_file='lists/train.txt',

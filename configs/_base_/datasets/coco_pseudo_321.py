@@ -1,5 +1,5 @@
 # COCO-2014: training on pseudo labels, crops of 321, multi-scale; test on `val`.
-_base_ = 'voc_pseudo_321.py'
+_base_ = 'voc_aug_pseudo_321.py'
 data_root = 'data/coco2014'
 label_root = 'work_dirs/pseudo_labels/acr_coco'
 val_images = dict(
