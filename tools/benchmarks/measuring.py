@@ -21,7 +21,7 @@ from torch import Tensor
 from mmwsss.utils.atomic import atomic_write_text
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
-MEBIBYTE = 1 << 20
+MEBIBYTE, GIBIBYTE = 1 << 20, 1 << 30
 
 
 class Times(NamedTuple):
@@ -133,14 +133,15 @@ def print_peak(run: Callable[[], object], device: torch.device) -> None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Name the machine by its processors and the torch version."""
+    """Name the machine by its processors, memory and the torch version."""
     names = [platform.processor() or platform.machine()]
     info = Path('/proc/cpuinfo')
     if info.exists():
         lines = info.read_text('utf-8', errors='replace').splitlines()
         names = [x.partition(':')[2].strip() for x in lines if 'model name' in x]
     cores = len(os.sched_getaffinity(0))
-    found = dict(cpu=names[0], cores=cores, torch=torch.__version__)
+    memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GIBIBYTE
+    found = dict(cpu=names[0], cores=cores, memory_gib=memory, torch=torch.__version__)
     if device.type == 'cuda':
         found['gpu'] = torch.cuda.get_device_name(device)
     return found
