@@ -16,6 +16,7 @@ from mmwsss.apis.launch import (
     run_tool,
     use_bf16,
 )
+from mmwsss.apis.profiling import profile_steps
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.checkpoint import LAST_CHECKPOINT, find_resumable
 
@@ -34,6 +35,15 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument(
         '--amp', action='store_true', help='train under bfloat16 autocast'
+    )
+    parser.add_argument(
+        '--profile',
+        nargs='?',
+        type=int,
+        const=5,
+        metavar='STEPS',
+        help='write profile.md to the work directory: where the time of so many steps '
+        '(5) goes after 3 to warm up, by operation, and the share of waiting for data',
     )
     return parser.parse_args()
 
@@ -65,6 +75,8 @@ def main() -> None:
         check_fits(checkpoint, model, whole=resumes, resumes=resumes)
         # The checkpoint has every weight: official ones need not be fetched again.
         model.is_init = resumes
+    if args.profile is not None:
+        profile_steps(runner, args.profile)
     runner.train()
 
 
