@@ -110,6 +110,7 @@ class Study:
         splits: Name of each measured split to the options that choose it.
         variants: Name to options: further ways to measure the same weights.
         threshold_from: Split whose best threshold is the fixed one of later splits.
+        changes: Settings given in place of every cell's, which the budget knows not.
     """
 
     title: str
@@ -121,6 +122,7 @@ class Study:
     splits: Mapping[str, Mapping[str, Any]]
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     threshold_from: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def runs(self) -> list[StudyRun]:
         """Return all runs, seed by seed, so that a part of them is a paired table."""
@@ -202,6 +204,7 @@ def read_study(
             for name, value in parts.get('variants', {}).items()
         },
         threshold_from=parts.get('threshold_from'),
+        changes=dict(options or {}),
     )
     _check(path, study)
     return study

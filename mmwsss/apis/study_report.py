@@ -51,6 +51,7 @@ def study_table(study: Study, records: Records) -> dict[str, Any]:
     return dict(
         title=study.title,
         budget=study.budget,
+        changes=dict(study.changes),
         baseline=study.baseline,
         seeds=list(study.seeds),
         figures=list(study.figures),
@@ -98,6 +99,13 @@ def _cost(records: Records, label: str) -> dict[str, float]:
     return {name: round(float(np.mean([c[name] for c in costs])), 1) for name in names}
 
 
+def _changes_text(changes: Mapping[str, Any]) -> list[str]:
+    if not changes:
+        return []
+    settings = ', '.join(f'`{key}={value}`' for key, value in changes.items())
+    return [f'But with {settings}.', '']
+
+
 def table_text(table: Mapping[str, Any]) -> str:
     """Return the table as Markdown; input of ``study_table``."""
     runs, seeds = table['runs'], ', '.join(map(str, table['seeds']))
@@ -107,6 +115,7 @@ def table_text(table: Mapping[str, Any]) -> str:
         f'Budget of a run: {table["budget"]}. Seeds {seeds}; {runs["finished"]} of '
         f'{runs["total"]} runs finished, on {", ".join(table["devices"]) or "none"}.',
         '',
+        *_changes_text(table['changes']),
         'Mean ± standard deviation over seeds; in brackets the difference to '
         f'"{table["baseline"]}", seed by seed, ± its standard error.',
     ]

@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -356,6 +357,14 @@ def test_table_of_hand_worked_values():
 def test_table_of_one_seed_has_no_spread():
     text = table_text(study_table(STUDY, records(40.0) | records(39.5, cell=B)))
     assert '| b | 39.50 (-0.50) | 1 |' in text
+
+
+def test_table_tells_of_settings_given_beside_the_budget():
+    changed = replace(STUDY, changes={'train_cfg.max_epochs': 3})
+    table = study_table(changed, {})
+    assert table['changes'] == {'train_cfg.max_epochs': 3}
+    assert 'But with `train_cfg.max_epochs=3`.' in table_text(table)
+    assert 'But with' not in table_text(study_table(STUDY, {}))
 
 
 def test_tables_without_records_are_written(tmp_path):
