@@ -100,7 +100,7 @@ def generate_labels(
         _Labelling(pending, [paths[name] for name in pending], seeds, refiner), jobs
     )
     progress = with_progress(labels, 'Labels', total=len(pending))
-    for name, label in zip(pending, progress):
+    for name, label in zip(pending, progress, strict=True):
         store.write(name, label)
     finish_store(store, images.ids)
     shared: list[dict[str, Any]] = [{}]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 import time
 
 import numpy as np
@@ -15,10 +16,15 @@ from mmwsss.apis import pseudo_labels as module
 from mmwsss.apis.pseudo_labels import choose_refiner, generate_labels
 from mmwsss.apis.seeds import load_tagged_images
 from mmwsss.functional.localization import maps_to_image
-from mmwsss.refiners import PAMRRefiner, SaliencyRefiner, ThresholdRefiner
+from mmwsss.refiners import (
+    DenseCRFRefiner,
+    PAMRRefiner,
+    SaliencyRefiner,
+    ThresholdRefiner,
+)
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
-from mmwsss.utils.errors import ArtefactError, ConfigError, DataError
+from mmwsss.utils.errors import ArtefactError, ConfigError, DataError, DependencyError
 
 COUNT = 4
 IDS = [f'2007_00000{n}' for n in range(1, COUNT + 1)]
@@ -321,3 +327,18 @@ def test_choice_of_the_refiner(refiner, options, expected):
 def test_unknown_refiner():
     with pytest.raises(ConfigError, match="no refiner 'crf'; known are densecrf"):
         choose_refiner(Config({}), name='crf')
+
+
+def test_choice_past_a_refiner_whose_package_is_absent(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
+    config = Config(dict(refiner=dict(type='densecrf', preset='irn')))
+    assert choose_refiner(config, name='pamr') == PAMRRefiner()
+    with pytest.raises(DependencyError, match='--refiner pamr'):
+        choose_refiner(config)
+
+
+def test_choice_of_a_preset():
+    pytest.importorskip('pydensecrf.densecrf')
+    config = Config(dict(refiner=dict(type='densecrf', preset='irn')))
+    found = choose_refiner(config, name='DenseCRF', background_threshold=0.3)
+    assert found == DenseCRFRefiner(preset='irn', background_threshold=0.3)

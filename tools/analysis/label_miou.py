@@ -30,10 +30,10 @@ from mmwsss.utils.label_codec import IGNORED_LABEL, LabelCodec
 Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def parse_arguments() -> Namespace:
-    """Read the command line."""
+def parser_of(text: str | None) -> ArgumentParser:
+    """Return the command line of a tool that measures labels."""
     parser = ArgumentParser(
-        description=__doc__, formatter_class=RawDescriptionHelpFormatter
+        description=text, formatter_class=RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config whose data set names the images')
     parser.add_argument('labels', help=f'folder with {MANIFEST}')
@@ -41,7 +41,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument('--masks', help="folder of masks in place of the data set's")
     parser.add_argument('--metrics', help='JSON file for the figures')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    return parser.parse_args()
+    return parser
 
 
 def load_data_set(config: Config, loader: str, masks: str | None) -> TagDataset:
@@ -131,6 +131,8 @@ def figures_of(counts: NDArray, classes: Sequence[str]) -> dict[str, Any]:
         mIoU_decided=_mean(decided),
         undecided=round(100 * int(counts[-1].sum()) / total, 2),
         IoU_classwise=dict(zip(classes, missed)),
+        IoU_decided_classwise=dict(zip(classes, decided)),
+        undecided_classwise=dict(zip(classes, _shares(counts))),
     )
 
 
@@ -142,14 +144,24 @@ def _ratios(counts: NDArray) -> list[float | None]:
     return [round(100 * h / u, 2) if u else None for h, u in pairs_]
 
 
+def _shares(counts: NDArray) -> list[float | None]:
+    """Share of each class of the mask that is undecided."""
+    pairs_ = zip(counts[-1].tolist(), counts.sum(0).tolist())
+    return [round(100 * n / total, 2) if total else None for n, total in pairs_]
+
+
 def _mean(ratios: Sequence[float | None]) -> float | None:
     known = [ratio for ratio in ratios if ratio is not None]
     return round(math.fsum(known) / len(known), 2) if known else None
 
 
-def main() -> None:
-    """Measure."""
-    args = parse_arguments()
+def data_set_of(args: Namespace) -> TagDataset:
+    """Build the data set of a command line, once the labels are found to be its own.
+
+    Raises:
+        ConfigError: if there is no such config or data set, or it names no masks.
+        DataError: if the labels are of other classes.
+    """
     if not Path(args.config).is_file():
         raise ConfigError(f'no config at {args.config}; see configs/')
     config = Config.fromfile(args.config)
@@ -163,22 +175,46 @@ def main() -> None:
             f'{args.labels} has labels of {manifest["classes"]}, the data set the '
             f'classes {list(classes)}; name the config that they were made with'
         )
-    counts, images = count_pixels(pairs(dataset, Path(args.labels)), len(classes))
+    return dataset
+
+
+def measure(
+    dataset: TagDataset, found: Iterable[Pair], args: Namespace
+) -> dict[str, Any]:
+    """Return the figures of a data set's labels and masks.
+
+    Raises:
+        DataError: if there are none, or a mask holds what is no class.
+    """
+    classes = dataset.metainfo['classes']
+    counts, images = count_pixels(found, len(classes))
     if not images:
         raise DataError(
             f'none of the {len(dataset)} images of {args.loader}_dataloader has a '
             f'label in {args.labels} and a mask; choose --loader or --masks'
         )
-    figures = dict(
+    return dict(
         split=dataset.split,
         images=images,
         of=len(dataset),
         **figures_of(counts, classes),
     )
+
+
+def write_figures(figures: dict[str, Any], path: str | None) -> None:
+    """Write figures as JSON, if a file is named."""
+    if path:
+        atomic_write_text(path, json.dumps(figures, indent=1) + '\n')
+
+
+def main() -> None:
+    """Measure."""
+    args = parser_of(__doc__).parse_args()
+    dataset = data_set_of(args)
+    figures = measure(dataset, pairs(dataset, Path(args.labels)), args)
     for name, value in figures.items():
         print(f'{name} {value}')
-    if args.metrics:
-        atomic_write_text(args.metrics, json.dumps(figures, indent=1) + '\n')
+    write_figures(figures, args.metrics)
 
 
 if __name__ == '__main__':
