@@ -1,0 +1,4 @@
+# DeepLabV3+ with ResNet101 on RCA's pseudo labels of COCO-2014.
+_base_ = 'deeplabv3plus_r101_coco_acr.py'
+label_root = 'work_dirs/pseudo_labels/rca_coco'
+train_dataloader = dict(dataset=dict(label_root=label_root))

@@ -1,0 +1,4 @@
+# DeepLab-LargeFOV with ResNet38 on RCA's pseudo labels of VOC 2012.
+_base_ = 'largefov_resnet38_voc_acr.py'
+label_root = 'work_dirs/pseudo_labels/rca_voc'
+train_dataloader = dict(dataset=dict(label_root=label_root))
