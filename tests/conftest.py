@@ -2,6 +2,7 @@
 
 import copy
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -97,9 +98,23 @@ def photographs():
 MMLogger.get_current_instance()
 
 
-@pytest.fixture(autouse=True)
-def no_scope_left_behind():
-    """Give the next test the default scope and the loggers that this one found."""
+@contextmanager
+def scopes_and_loggers_kept():
+    """Give back the default scope and the loggers as they were found."""
     kept = [copy.copy(kind._instance_dict) for kind in (DefaultScope, MMLogger)]
     yield
     DefaultScope._instance_dict, MMLogger._instance_dict = kept
+
+
+@pytest.fixture(autouse=True, scope='module')
+def nothing_left_by_a_module():
+    """Undo what fixtures of a whole module leave, which come before its tests'."""
+    with scopes_and_loggers_kept():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_by_a_test():
+    """Undo what a test leaves."""
+    with scopes_and_loggers_kept():
+        yield

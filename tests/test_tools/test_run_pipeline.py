@@ -263,7 +263,7 @@ def test_dry_run_prints_the_commands_and_runs_nothing(cli, tmp_path):
 def test_a_failing_tool_leaves_its_last_words(forking, cli, tmp_path):
     code, _, err = cli('--cfg-options', 'data.synthetic.size=9', '--until', 'data')
     assert code == 1
-    assert err.splitlines()[-2] == 'error: size: expected at least 32, got 9'
+    assert err.splitlines()[-2] == 'ConfigError: size: expected at least 32, got 9'
     assert err.splitlines()[-1].startswith('StageError: stage data failed with exit')
     assert f'{tmp_path}/work/logs/data.log' in err
 
