@@ -264,6 +264,9 @@ def run_tool(main: Callable[[], None]) -> None:
         if 'is not in the' not in str(error):
             raise
         _fail('ConfigError', str(error.args[0]))
+    # left to the interpreter's end, the group's threads now and then abort it
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _fail(kind: str, message: str) -> None:

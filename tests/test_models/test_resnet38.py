@@ -156,6 +156,7 @@ def test_bottleneck_against_plain_functions():
 def test_dropout_takes_whole_channels_in_training_only():
     unit = redrawn(WideBottleneck(6, outside=64, dilation=4, dropout=0.5))
     seen = []
+    torch.manual_seed(0)
     unit.conv_branch2b2.register_forward_hook(lambda m, inputs, o: seen.append(inputs))
     x = images(1, 6, 6).repeat(1, 2, 1, 1).double()
     unit.dropout_2b2.train()
