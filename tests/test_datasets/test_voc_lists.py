@@ -22,7 +22,8 @@ def build(root, **changes):
 
 
 def logged(caplog, call):
-    logger = MMLogger.get_current_instance()
+    # a new one: whatever ran before may have set the level of the others
+    logger = MMLogger.get_instance(f'voc lists {len(MMLogger._instance_dict)}')
     logger.addHandler(caplog.handler)
     try:
         with caplog.at_level(logging.INFO):
