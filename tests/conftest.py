@@ -100,10 +100,13 @@ MMLogger.get_current_instance()
 
 @contextmanager
 def scopes_and_loggers_kept():
-    """Give back the default scope and the loggers as they were found."""
+    """Give back the default scope and the loggers, with their levels, as found."""
     kept = [copy.copy(kind._instance_dict) for kind in (DefaultScope, MMLogger)]
+    levels = {logger: logger.level for logger in kept[1].values()}
     yield
     DefaultScope._instance_dict, MMLogger._instance_dict = kept
+    for logger, level in levels.items():
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -10,14 +10,13 @@ The page goes to OUT/<split>_<first>-<last>.png.
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
 from mmwsss.apis.dataset_browsing import LOADERS, NetworkEyes, choose_indices
-from mmwsss.apis.launch import check_options, run_tool
+from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.utils.atomic import atomic_writer
-from mmwsss.utils.errors import ConfigError
 from mmwsss.visualization.browsing import (
     SeenSample,
     browsing_figure,
@@ -88,13 +87,9 @@ def page_name(args: Namespace, count: int) -> str:
 def main() -> None:
     """Read, draw, write, show."""
     args = parse_arguments()
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config at {args.config}; see configs/')
+    config = config_with(args.config, args.cfg_options)
     if args.show:
         check_display()
-    config = Config.fromfile(args.config)
-    check_options(config, args.cfg_options)
-    config.merge_from_dict(args.cfg_options)
     eyes = NetworkEyes(config, args.split)
     indices = choose_indices(
         len(eyes), start=args.start, count=args.count, shuffle=args.shuffle

@@ -14,14 +14,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
 from mmwsss.apis.dataset_check import check_config, fix_tags
-from mmwsss.apis.launch import check_options, run_tool
+from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.errors import ConfigError
 from mmwsss.visualization.dataset_page import dataset_page
 
 PAIRS = 5
@@ -88,11 +87,7 @@ def show(report: dict[str, Any], console: Console) -> None:
 def main() -> None:
     """Check, report, correct."""
     args = parse_arguments()
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config at {args.config}; see configs/')
-    config = Config.fromfile(args.config)
-    check_options(config, args.cfg_options)
-    config.merge_from_dict(args.cfg_options)
+    config = config_with(args.config, args.cfg_options)
     report, loaded, facts = check_config(config, args.config, workers=args.workers)
     console = Console(markup=False, highlight=False)
     show(report, console)

@@ -56,19 +56,32 @@ def read_config(args: Namespace) -> Config:
         ConfigError: if the file is absent, an option names no setting, or the work
             directory cannot be written.
     """
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config at {args.config}; see configs/')
+    config = config_with(args.config, args.cfg_options or {})
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        check_options(config, args.cfg_options)
-        config.merge_from_dict(args.cfg_options)
     config.launcher = args.launcher
     default = Path('work_dirs') / Path(args.config).stem
     config.work_dir = str(args.work_dir or config.get('work_dir') or default)
     check_writable(config.work_dir)
     if args.launcher != 'none' and not torch.cuda.is_available():
         use_gloo(config)
+    return config
+
+
+def config_with(path: str | Path, options: dict[str, object]) -> Config:
+    """Read a config and put options in place of its settings.
+
+    Args:
+        path: The file.
+        options: Values by dotted key, as of ``--cfg-options``.
+
+    Raises:
+        ConfigError: if the file is absent or an option names no setting.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f'no config at {path}; see configs/')
+    config = Config.fromfile(path)
+    check_options(config, options)
+    config.merge_from_dict(options)
     return config
 
 

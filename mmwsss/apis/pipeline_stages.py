@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmwsss.apis.launch import check_options
+from mmwsss.apis.launch import config_with
 from mmwsss.apis.pipeline import REPOSITORY, Stage
 from mmwsss.utils.artefact_store import INDEX
 from mmwsss.utils.checkpoint import find_checkpoint, read_checkpoint
@@ -100,13 +100,8 @@ class StageBuilder:
         return stages
 
     def _settings(self, part: Mapping[str, Any]) -> Config:
-        path = REPOSITORY / part['config']
-        if not path.is_file():
-            raise ConfigError(f'no config at {path}; see configs/')
-        config = Config.fromfile(path)
         options = by_dotted_key(part.get('options', {}))
-        check_options(config, options)
-        config.merge_from_dict(options)
+        config = config_with(REPOSITORY / part['config'], options)
         for loader in LOADERS:
             if config.get(f'{loader}_dataloader'):
                 config[f'{loader}_dataloader'].dataset.data_root = str(self.data_root)

@@ -12,9 +12,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmwsss.functional.checks import check_shape
+from mmwsss.utils.errors import ConfigError
 
 IGNORED_LABEL = 255
 """Label of undecided pixels."""
+
+
+def check_band(low: float, high: float | None) -> None:
+    """Check the thresholds of background and foreground; None for one that serves both.
+
+    Raises:
+        ConfigError: if they are not 0 <= background <= foreground <= 1.
+    """
+    if not 0 <= low <= (low if high is None else high) <= 1:
+        raise ConfigError(
+            'refiner: expected 0 <= background_threshold <= foreground_threshold '
+            f'<= 1, got {low} and {high}'
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

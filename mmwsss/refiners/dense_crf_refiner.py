@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmwsss.functional.refinement.background import agreed_labels, background_by_power
-from mmwsss.refiners.base import IGNORED_LABEL, Refiner
+from mmwsss.refiners.base import IGNORED_LABEL, Refiner, check_band
 from mmwsss.registry import REFINERS
 from mmwsss.utils.errors import ConfigError, DependencyError
 
@@ -144,12 +144,7 @@ class DenseCRFRefiner(Refiner):
                 'refiner: the background is scored by background_threshold or by '
                 'alpha, not by both: leave one out'
             )
-        high = self.foreground_threshold
-        if not 0 <= low <= (low if high is None else high) <= 1:
-            raise ConfigError(
-                'refiner: expected 0 <= background_threshold <= foreground_threshold '
-                f'<= 1, got {low} and {high}'
-            )
+        check_band(low, self.foreground_threshold)
 
     def refine(
         self, maps: Tensor, image: NDArray[np.uint8], tags: Sequence[int]

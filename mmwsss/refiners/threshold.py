@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmwsss.functional.refinement.label_band import label_with_band
-from mmwsss.refiners.base import IGNORED_LABEL, Refiner
+from mmwsss.refiners.base import IGNORED_LABEL, Refiner, check_band
 from mmwsss.registry import REFINERS
-from mmwsss.utils.errors import ConfigError
 
 
 @REFINERS.register_module()
@@ -34,12 +33,7 @@ class ThresholdRefiner(Refiner):
     foreground_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        low, high = self.background_threshold, self.foreground_threshold
-        if not 0 <= low <= (low if high is None else high) <= 1:
-            raise ConfigError(
-                'refiner: expected 0 <= background_threshold <= foreground_threshold '
-                f'<= 1, got {low} and {high}'
-            )
+        check_band(self.background_threshold, self.foreground_threshold)
 
     def refine(
         self, maps: Tensor, image: NDArray[np.uint8], tags: Sequence[int]

@@ -22,8 +22,7 @@ def build(root, **changes):
 
 
 def logged(caplog, call):
-    # a new one: whatever ran before may have set the level of the others
-    logger = MMLogger.get_instance(f'voc lists {len(MMLogger._instance_dict)}')
+    logger = MMLogger.get_current_instance()
     logger.addHandler(caplog.handler)
     try:
         with caplog.at_level(logging.INFO):

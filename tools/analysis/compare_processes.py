@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, distributed, multiprocessing
 
-from mmwsss.apis.launch import check_options, run_tool
+from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.registry import MODELS
 
 Step = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -86,9 +86,7 @@ def report(kind: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> 
 def main() -> None:
     """Compare."""
     args = parse_arguments()
-    config = Config.fromfile(args.config)
-    check_options(config, args.cfg_options)
-    config.merge_from_dict(args.cfg_options)
+    config = config_with(args.config, args.cfg_options)
     config.dtype = torch.float64 if args.double else torch.float32
     with TemporaryDirectory() as folder:
         multiprocessing.spawn(

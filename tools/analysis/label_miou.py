@@ -18,7 +18,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
-from mmwsss.apis.launch import check_options, run_tool
+from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.datasets import TagDataset
 from mmwsss.datasets.pseudo_label import LABEL_FOLDER, MANIFEST, read_manifest
 from mmwsss.datasets.transforms import LoadMask
@@ -162,11 +162,7 @@ def data_set_of(args: Namespace) -> TagDataset:
         ConfigError: if there is no such config or data set, or it names no masks.
         DataError: if the labels are of other classes.
     """
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config at {args.config}; see configs/')
-    config = Config.fromfile(args.config)
-    check_options(config, args.cfg_options)
-    config.merge_from_dict(args.cfg_options)
+    config = config_with(args.config, args.cfg_options)
     manifest = read_manifest(Path(args.labels, MANIFEST))
     dataset = load_data_set(config, args.loader, args.masks)
     classes = dataset.metainfo['classes']

@@ -14,16 +14,17 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from torch import Tensor
 
 from mmwsss.apis.accumulated_store import open_accumulated
-from mmwsss.apis.launch import check_options, run_tool
+from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.apis.seeds import LOADER, TaggedImages, load_tagged_images
 from mmwsss.datasets.transforms import LoadMask
 from mmwsss.registry import DATASETS, METRICS
 from mmwsss.structures.seed_record import SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.errors import ConfigError, DataError
+from mmwsss.utils.errors import DataError
 
 METRIC = 'SeedIoUMetric'
 
@@ -66,24 +67,33 @@ def mask_paths(config: Config, prefix: str) -> dict[str, str]:
     return found
 
 
+def read_mask(path: str, image: str, record: SeedRecord) -> Tensor:
+    """Return the mask (H, W) int64 of a stored image.
+
+    Raises:
+        DataError: if it cannot be read or has another size than the image.
+    """
+    results = dict(
+        img_path=image,
+        seg_map_path=path,
+        ori_shape=record.ori_shape,
+        seg_fields=[],
+        reduce_zero_label=False,
+        label_map=None,
+    )
+    return torch.from_numpy(LoadMask()(results)['gt_seg_map']).long()
+
+
 def samples(
     store: ArtefactStore[SeedRecord], images: TaggedImages, masks: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     """Yield what the metric takes of each stored image with a mask."""
-    load, stored = LoadMask(), set(store.keys())
+    stored = set(store.keys())
     for name, path in zip(images.ids, images.paths):
         if name not in stored or name not in masks:
             continue
         record = store.read(name)
-        results = dict(
-            img_path=path,
-            seg_map_path=masks[name],
-            ori_shape=record.ori_shape,
-            seg_fields=[],
-            reduce_zero_label=False,
-            label_map=None,
-        )
-        mask = torch.from_numpy(load.transform(results)['gt_seg_map']).long()
+        mask = read_mask(masks[name], path, record)
         yield dict(
             img_path=path,
             img_shape=record.img_shape,
@@ -110,11 +120,7 @@ def metric_settings(config: Config, store: Path) -> dict[str, Any]:
 def main() -> None:
     """Measure."""
     args = parse_arguments()
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config at {args.config}; see configs/')
-    config = Config.fromfile(args.config)
-    check_options(config, args.cfg_options)
-    config.merge_from_dict(args.cfg_options)
+    config = config_with(args.config, args.cfg_options)
     images = load_tagged_images(config)
     store = open_accumulated(args.store, ended=False)
     metric = METRICS.build(metric_settings(config, store.root))

@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
-from seed_store_miou import mask_paths
+from mmengine.config import DictAction
+from seed_store_miou import mask_paths, read_mask
 from torch import Tensor
 
-from mmwsss.apis.launch import check_options, run_tool
+from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.apis.seed_exchange import maps_of
 from mmwsss.apis.seeds import load_classifier, load_tagged_images, predict_images
-from mmwsss.datasets.transforms import LoadMask
 from mmwsss.functional.localization import maps_to_image
 from mmwsss.functional.seeds import class_rates, seed_histogram, threshold_curve
 from mmwsss.structures import WSSSDataSample
@@ -148,17 +147,9 @@ def histogram_of(maps: Maps, mask: Tensor, num_classes: int) -> Tensor:
 
 def curves(study: Study, masks: dict[str, str], num_classes: int) -> Tensor:
     """Return seed mIoU in points of records and of dictionaries, (2, thresholds)."""
-    load, totals = LoadMask(), torch.zeros((), dtype=torch.int64)
+    totals = torch.zeros((), dtype=torch.int64)
     for name, record in study.stored():
-        results = dict(
-            img_path=name,
-            seg_map_path=masks[name],
-            ori_shape=record.ori_shape,
-            seg_fields=[],
-            reduce_zero_label=False,
-            label_map=None,
-        )
-        mask = torch.from_numpy(load.transform(results)['gt_seg_map']).long()
+        mask = read_mask(masks[name], name, record)
         both = (maps_of(record), study.dictionary(name))
         totals = totals + torch.stack(
             [histogram_of(maps, mask, num_classes) for maps in both]
@@ -175,9 +166,7 @@ def size_of(folder: Path) -> int:
 def main() -> None:
     """Write, read, measure, compare."""
     args = parse_arguments()
-    config = Config.fromfile(args.config)
-    check_options(config, args.cfg_options)
-    config.merge_from_dict(args.cfg_options)
+    config = config_with(args.config, args.cfg_options)
     images = load_tagged_images(config)
     masks = mask_paths(config, args.masks)
     names = [name for name in images.ids if name in masks][: args.images]
