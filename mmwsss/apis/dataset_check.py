@@ -248,7 +248,7 @@ def fix_tags(
     written = {}
     for source, items in by_file.items():
         copy = Path(folder, Path(source).name)
-        if Path(source).is_dir() or copy.suffix.lower() == '.npy':
+        if _has_no_paths(Path(source)):
             copy = Path(folder, f'{Path(source).stem}.csv')
         if copy.resolve() == Path(source).resolve():
             raise ConfigError(
@@ -258,31 +258,33 @@ def fix_tags(
     return written
 
 
+def _has_no_paths(source: Path) -> bool:
+    """Whether a tag file's images are told by their places alone: it becomes CSV."""
+    return source.is_dir() or source.suffix.lower() == '.npy'
+
+
 def _write_fixed(
     source: Path, copy: Path, items: Sequence[Loaded], facts: Mapping[str, ImageFacts]
 ) -> int:
     classes = items[0].split.classes
     known: dict[str, tuple[str, ...]] = {}
-    fixed: dict[str, tuple[str, ...]] = {}
+    by_entry: dict[str, tuple[str, ...]] = {}
+    fixed: set[str] = set()
     for item in items:
         for path, tags in item.split.tags.items():
             shown = facts[path].tags(len(classes))
-            tags = tags if shown is None else shown
-            names = tuple(classes[index] for index in tags)
+            names = tuple(
+                classes[index] for index in (tags if shown is None else shown)
+            )
             image_id = item.dataset.image_id(path)
-            known[image_id + Path(path).suffix] = names
-            if list(tags) != list(item.split.tags[path]):
-                fixed[image_id] = names
-    if source.is_dir() or source.suffix.lower() == '.npy':
-        write_tag_table(copy, known, classes)
-        return len(fixed)
-    by_entry = {plain_path(key): names for key, names in fixed.items()}
-    by_entry |= {
-        plain_path(k): fixed[str(Path(k).with_suffix(''))]
-        for k in known
-        if str(Path(k).with_suffix('')) in fixed
-    }
-    entries = read_tag_table(str(source)).entries
-    tags_of = {e.path: by_entry.get(e.path, e.names) for e in entries}
-    write_tag_table(copy, tags_of, classes)
+            image = image_id + Path(path).suffix
+            known[image] = names
+            if shown is not None and shown != list(tags):
+                fixed.add(image_id)
+                # entries may leave the suffix out
+                by_entry[plain_path(image_id)] = by_entry[plain_path(image)] = names
+    if not _has_no_paths(source):
+        entries = read_tag_table(str(source)).entries
+        known = {e.path: by_entry.get(e.path, e.names) for e in entries}
+    write_tag_table(copy, known, classes)
     return len(fixed)
