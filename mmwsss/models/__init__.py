@@ -1,6 +1,7 @@
 """Models; importing the package registers all of them."""
 
 from mmwsss.models import (
+    affinity,
     aggregators,
     backbones,
     classifiers,
@@ -8,10 +9,12 @@ from mmwsss.models import (
     heads,
     losses,
     memories,
+    merging_tta,
     views,
 )
 
 __all__ = [
+    'affinity',
     'aggregators',
     'backbones',
     'classifiers',
@@ -19,5 +22,6 @@ __all__ = [
     'heads',
     'losses',
     'memories',
+    'merging_tta',
     'views',
 ]
