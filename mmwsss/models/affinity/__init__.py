@@ -1,5 +1,6 @@
 """Networks that tell which near pixels belong together."""
 
 from mmwsss.models.affinity.base import AffinityNetwork
+from mmwsss.models.affinity.psa import PSANetwork
 
-__all__ = ['AffinityNetwork']
+__all__ = ['AffinityNetwork', 'PSANetwork']

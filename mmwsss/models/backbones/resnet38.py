@@ -6,6 +6,7 @@ dilated as PSA and SEAM use it. Modules carry the names of their state dicts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -65,9 +66,18 @@ class WideUnit(nn.Module):
         if channels != outside or stride != 1:
             self.conv_branch1 = nn.Conv2d(channels, outside, 1, stride, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, channels, h, w) to (B, outside, h // stride, w // stride)."""
-        active = self.bn_branch2a(x).relu()
+    def activate(self, x: Tensor) -> Tensor:
+        """Return a of x, (B, channels, h, w)."""
+        return self.bn_branch2a(x).relu()
+
+    def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
+        """Map x (B, channels, h, w) to (B, outside, h // stride, w // stride).
+
+        Args:
+            x: The input.
+            active: Its activation a, where that is known.
+        """
+        active = self.activate(x) if active is None else active
         shortcut = x if self.conv_branch1 is None else self.conv_branch1(active)
         inner = self.bn_branch2b1(self.conv_branch2a(active)).relu()
         return shortcut + self.conv_branch2b1(inner)
@@ -101,9 +111,18 @@ class WideBottleneck(nn.Module):
         self.conv_branch2b2 = nn.Conv2d(half, outside, 1, bias=False)
         self.conv_branch1 = nn.Conv2d(channels, outside, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, channels, h, w) to (B, outside, h, w)."""
-        active = self.bn_branch2a(x).relu()
+    def activate(self, x: Tensor) -> Tensor:
+        """Return the first activation of x, (B, channels, h, w)."""
+        return self.bn_branch2a(x).relu()
+
+    def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
+        """Map x (B, channels, h, w) to (B, outside, h, w).
+
+        Args:
+            x: The input.
+            active: Its first activation, where that is known.
+        """
+        active = self.activate(x) if active is None else active
         inner = self.bn_branch2b1(self.conv_branch2a(active)).relu()
         inner = self.conv_branch2b1(self.dropout_2b1(inner))
         inner = self.dropout_2b2(self.bn_branch2b2(inner).relu())
@@ -116,11 +135,29 @@ def _conv3x3(channels: int, outside: int, stride: int, dilation: int) -> nn.Conv
     )
 
 
+def _stages_behind(out_indices: Sequence[int]) -> set[str]:
+    """Return the stages whose first activation is a level that is returned."""
+    stages, found = [*STAGES, *BOTTLENECKS], list(out_indices)
+    last = len(stages) - 1
+    if found != sorted({*found, last}) or found[0] < 0:
+        raise ConfigError(
+            f'out_indices: expected levels of 0..{last}, ascending, {last} among them, '
+            f'got {tuple(found)}'
+        )
+    return {stages[index + 1] for index in found[:-1]}
+
+
 @MODELS.register_module()
 class ResNet38(BaseModule):
     """Wide ResNet38 without its pools: stride 8, 4096 channels.
 
+    Its levels are what the stages b2 to b7 leave, normalized and cut at 0 as the next
+    layer takes them: 128, 256, 512, 1024, 2048 and 4096 channels at strides of 2, 4, 8,
+    8, 8 and 8.
+
     Args:
+        out_indices: Which levels are returned, ascending, the last among them; PSA's
+            conv4, conv5 and conv6 are 2, 3 and 5.
         norm_eval: Whether batch normalization is frozen, statistics, scales and shifts,
             as PSA, SEAM and RCA train it; False needs batches of a fair size.
         pretrained: Path of a state dict in the names that PSA and SEAM use
@@ -129,12 +166,14 @@ class ResNet38(BaseModule):
         init_cfg: Initialization in place of the default.
 
     Raises:
-        ConfigError: if ``pretrained`` is True: nobody hosts official weights for torch.
+        ConfigError: if ``pretrained`` is True: nobody hosts official weights for torch;
+            or if ``out_indices`` are not as said.
     """
 
     def __init__(
         self,
         *,
+        out_indices: Sequence[int] = (5,),
         norm_eval: bool = True,
         pretrained: bool | str = False,
         init_cfg: dict | list | None = None,
@@ -147,6 +186,7 @@ class ResNet38(BaseModule):
                 'b2_1.conv_branch2a.weight, bn7.running_var), such as the ones their '
                 'repositories link to (MXNet files converted first)'
             )
+        self.behind = _stages_behind(out_indices)
         self.norm_eval, self.pretrained = norm_eval, pretrained
         self.conv1a = _conv3x3(3, STEM_CHANNELS, 1, 1)
         self.units = self._add_stages()
@@ -205,15 +245,21 @@ class ResNet38(BaseModule):
             known = {key: state[key] for key in own if key in state}
             self.load_state_dict(known, strict=False)
 
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        """Map images (B, 3, H, W), normalized, to one map (B, 4096, H / 8, W / 8).
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map images (B, 3, H, W), normalized, to one map (B, D, h, w) a level.
 
-        Sides that are no multiple of 8 are rounded up.
+        The last is (B, 4096, H / 8, W / 8); sides that are no multiple of a stride are
+        rounded up.
         """
         x = self.conv1a(images)
+        maps = []
         for name in self.units:
-            x = getattr(self, name)(x)
-        return (self.bn7(x).relu(),)
+            unit, active = getattr(self, name), None
+            if name in self.behind:
+                active = unit.activate(x)
+                maps.append(active)
+            x = unit(x, active)
+        return (*maps, self.bn7(x).relu())
 
     def train(self, mode: bool = True) -> ResNet38:
         """Set the mode; with ``norm_eval`` batch normalization stays frozen."""
