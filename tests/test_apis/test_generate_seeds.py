@@ -175,6 +175,20 @@ def test_seeds_of_another_origin_are_refused(task, tmp_path, voc_root, change, w
     assert files_of(folder) == before
 
 
+def test_autocast_is_mmengines_own(task, tmp_path):
+    exact = make(task, tmp_path / 'seeds')
+    lower = make(task, tmp_path / 'lower', test_cfg__fp16=True)
+    model, images = load_classifier(*task), load_tagged_images(task[0])
+    (batch,) = [batch for batch in seeds_module._loader_of(task[0], images, IDS[2:3])]
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        (sample,) = model.test_step(batch)
+    maps = lower.read(IDS[2]).maps
+    assert (maps == sample.localization.data.half().numpy()).all()
+    assert (maps != exact.read(IDS[2]).maps).any()
+    with pytest.raises(ArtefactError, match='config'):
+        make(task, tmp_path / 'seeds')
+
+
 def test_what_maps_do_not_depend_on_is_free(task, tmp_path, voc_root):
     store = make(task, tmp_path / 'seeds')
     moved = voc_root.rename(tmp_path / 'moved')
