@@ -84,9 +84,9 @@ def test_the_curve_equals_that_of_passes_to_the_last_integer(run):
 def test_cost_against_work(run):
     amounts = ['--localization', '1', '2', '--evaluation', '3', '9', '6']
     result = run('scaling', *amounts, '--training', '1', '2')
-    kinds = ['localization', 'evaluation', 'training']
+    kinds = ['localization', 'many_images', 'evaluation', 'training']
     assert [case['work'] for case in result['cases']] == kinds
-    assert result['cases'][1]['amounts'] == [3, 9, 6]
+    assert result['cases'][2]['amounts'] == [3, 9, 6]
     for case in result['cases']:
         assert len(case['seconds']) == len(case['amounts'])
         assert case['memory_growth_mib'] == 0
@@ -123,6 +123,24 @@ def test_shares_of_loading(run):
     assert 0 < result['waiting_share'] < 1
     assert result['settings']['config'] == 'configs/acr/small_hybrid_voc.py'
     check_times(result['cases'])
+
+
+def test_profiles_of_both_sides(scripts, monkeypatch, tmp_path):
+    import profiles
+
+    page = tmp_path / 'profiles.md'
+    monkeypatch.setattr(
+        'sys.argv', ['profiles.py', '--small', '--rows', '3', '--out', str(page)]
+    )
+    profiles.main()
+    text = page.read_text()
+    assert text.count('### Before') == text.count('### After') == 2
+    tables = text.split('\n### ')[1:]
+    for table in tables:
+        rows = [line.split('|')[1:-1] for line in table.splitlines() if '|' in line]
+        (*parts, together) = (float(row[1]) for row in rows[2:])
+        assert len(parts) == 4
+        assert sum(parts) == pytest.approx(together, abs=0.3)
 
 
 # ------------------------------------------------------------------------ the page
