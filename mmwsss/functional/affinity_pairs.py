@@ -37,15 +37,10 @@ def half_disc_offsets(radius: float) -> list[tuple[int, int]]:
     Returns:
         P offsets (dy, dx), row by row, with dy > 0, or dy = 0 and dx > 0.
 
-    Raises:
-        ValueError: if the disc holds no pixel besides its centre.
-
     Example:
         >>> half_disc_offsets(2)
         [(0, 1), (1, -1), (1, 0), (1, 1)]
     """
-    if not radius > 1:
-        raise ValueError(f'radius: expected > 1, got {radius}')
     reach = int(radius)
     return [
         (dy, dx)

@@ -106,7 +106,8 @@ def planes_on_grid(planes: Tensor, stride: int) -> Tensor:
     missing = (0, sizes[1] - planes.shape[2], 0, sizes[0] - planes.shape[1])
     # planes as a batch, which may be empty
     total = F.avg_pool2d(F.pad(planes[:, None], missing), stride)[:, 0]
-    share = F.avg_pool2d(F.pad(torch.ones_like(planes[:1]), missing)[None], stride)[0]
+    ones = planes.new_ones(1, *planes.shape[1:])
+    share = F.avg_pool2d(F.pad(ones, missing), stride)
     return total / share
 
 
