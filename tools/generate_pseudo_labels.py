@@ -2,8 +2,9 @@
 
 python tools/generate_pseudo_labels.py configs/acr/vit_hybrid_voc.py \\
     work_dirs/acr/epoch_15.pth --out work_dirs/acr/pseudo
-Writes OUT/seeds, OUT/labels/<id>.png and OUT/labels.json. Stopped, it goes on where
-it was. Several processes: tools/dist_pseudo_labels.sh, or --jobs for the labels alone.
+Writes OUT/seeds, OUT/labels/<id>.png and OUT/labels.json, the latter two to --label-out
+where that is given. Stopped, it goes on where it was. Several processes:
+tools/dist_pseudo_labels.sh, or --jobs for the labels alone.
 With --accumulated the seeds are the maps that MapAccumulationHook kept, in place of the
 checkpoint's own. Settings of the refiner: --cfg-options refiner.type=densecrf
 refiner.preset=irn.
@@ -33,6 +34,9 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument(
         '--out', dest='work_dir', required=True, help='folder of seeds and labels'
+    )
+    parser.add_argument(
+        '--label-out', metavar='DIR', help='folder of labels and manifest, if not OUT'
     )
     parser.add_argument('--refiner', help="in place of the config's, e.g. threshold")
     parser.add_argument(
@@ -80,6 +84,7 @@ def main() -> None:
         seeds = generate_seeds(*task, out / 'seeds')
     if args.only == 'seeds':
         return
+    out = Path(args.label_out or out)
     manifest = generate_labels(seeds, images, refiner, out, jobs=args.jobs)
     if is_main_process():
         pixels = sum(manifest['pixels_per_class'].values())

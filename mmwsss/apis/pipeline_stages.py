@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mmwsss.apis.launch import config_with
 from mmwsss.apis.pipeline import REPOSITORY, Stage
+from mmwsss.apis.pipeline_parts import (
+    TRAINED,
+    check_accumulates,
+    check_parts,
+    check_reads_labels,
+    with_network,
+)
 from mmwsss.utils.artefact_store import INDEX
 from mmwsss.utils.checkpoint import find_checkpoint, read_checkpoint
 from mmwsss.utils.digests import digest_file, digest_json, digest_tensors
-from mmwsss.utils.errors import ConfigError
 
 LOADERS = ('train', 'val', 'test', 'seed')
 LISTS = ('ann_file', 'tag_file')
 METRICS = 'metrics.json'
+MANIFEST = 'labels.json'
 ACCUMULATED = 'accumulated'
-TRAINING = frozenset({'config', 'options', 'processes'})
-PARTS = {
-    'data': frozenset({'root', 'synthetic'}),
-    'classifier': TRAINING,
-    'seeds': frozenset({'accumulated'}),
-    'labels': frozenset({'refiner'}),
-    'segmentor': TRAINING,
-}
-"""What a pipeline config may state."""
-SYNTHETIC = frozenset({'seed', 'train', 'val', 'test', 'size'})
 WHOLE = frozenset({'type', '_delete_'})
 """Keys of a dict that is one value of an option, not several options."""
 
@@ -42,37 +40,52 @@ class StageBuilder:
     optionally ``options``, as for ``--cfg-options``, and ``processes``), optionally
     ``seeds`` (``accumulated``: whether they are the maps that the classifier's training
     accumulated; the figures stay those of the classifier's own) and ``labels``
-    (``refiner``). What cannot be measured for want of masks is left out:
-    without the classifier's ``test_dataloader`` seeds have no figures, without the
-    segmentor's there is no stage ``test``.
+    (``refiner``, a name or a dict of settings; ``jobs``, processes that refine, on the
+    processor where there are several). What cannot be measured for want of masks is
+    left out: without the classifier's ``test_dataloader`` seeds have no figures,
+    without the segmentor's there is no stage ``test``.
+
+    For a refiner with a network of its own the config states ``refinement`` as well:
+    what ``classifier`` states, and the refiner ``labels`` and ``jobs`` of the affinity
+    labels that the network learns from. They are made of the same seeds, and the
+    network's config and weights are given to the refiner here.
 
     Args:
         config: The pipeline config.
         work_dir: Folder of the run.
 
     Raises:
-        ConfigError: if a part is missing or unknown, or an option names no setting.
+        ConfigError: if a part is missing, unknown or does not fit the others, or an
+            option names no setting.
     """
 
     def __init__(self, config: Config, work_dir: str | Path) -> None:
-        check_parts(config._cfg_dict.to_dict())
+        parts = config._cfg_dict.to_dict()
+        check_parts(parts)
         self.work_dir = Path(work_dir).resolve()
-        self.processes = {
-            name: int(config[name].get('processes', 1))
-            for name in ('classifier', 'segmentor')
-        }
-        self.data = dict(config.data)
-        self.refiner = dict(config.get('labels', {})).get('refiner')
-        self.classifier = self._settings(config.classifier)
-        self.segmentor = self._settings(config.segmentor)
-        self.segmentor.train_dataloader.dataset.label_root = str(self.labels)
-        self.accumulated = bool(dict(config.get('seeds', {})).get('accumulated'))
+        self.data = parts['data']
+        trained = [name for name in TRAINED if name in parts]
+        self.processes = {n: int(parts[n].get('processes', 1)) for n in trained}
+        self.configs = {name: self._settings(parts[name]) for name in trained}
+        self._read_labels_from('segmentor', self.labels)
+        self.accumulated = bool(parts.get('seeds', {}).get('accumulated'))
         if self.accumulated:
-            check_accumulates(self.classifier)
-        metrics = self.classifier.get('test_evaluator') or []
+            check_accumulates(self.configs['classifier'])
+        metrics = self.configs['classifier'].get('test_evaluator') or []
         for metric in metrics if isinstance(metrics, list) else [metrics]:
             if metric.type == 'SeedIoUMetric':
                 metric.out_dir = str(self.work_dir / 'seeds')
+        self.refiner = parts.get('labels', {}).get('refiner')
+        makers = dict(labels='labels', affinity_labels='refinement')
+        self.jobs = {n: parts.get(p, {}).get('jobs', 1) for n, p in makers.items()}
+        self.affinity_refiner = None
+        if 'refinement' in parts:
+            check_reads_labels(self.configs['refinement'], parts['refinement'])
+            self.affinity_refiner = parts['refinement']['labels']
+            self._read_labels_from('refinement', self.affinity_labels)
+            self._configure_refiner('affinity_labels', self.affinity_refiner)
+        if isinstance(self.refiner, dict) or with_network(self.refiner):
+            self._configure_refiner('labels', self.refiner)
 
     @property
     def data_root(self) -> Path:
@@ -86,16 +99,29 @@ class StageBuilder:
         """Folder of pseudo labels and their manifest."""
         return self.work_dir / 'labels'
 
+    @property
+    def affinity_labels(self) -> Path:
+        """Folder of the labels that a refinement network learns from."""
+        return self.work_dir / 'affinity_labels'
+
     def build(self) -> list[Stage]:
         """Return all stages in their order."""
         stages = [
             self._data(),
             self._training('classifier'),
             self._seeds(),
-            self._labels(),
+        ]
+        if 'refinement' in self.configs:
+            affinity = ('--label-out', str(self.affinity_labels))
+            stages += [
+                self._labels('affinity_labels', self.affinity_refiner, *affinity),
+                self._training('refinement'),
+            ]
+        stages += [
+            self._labels('labels', self.refiner),
             self._training('segmentor'),
         ]
-        if self.segmentor.get('test_dataloader'):
+        if self.configs['segmentor'].get('test_dataloader'):
             stages.append(self._test())
         return stages
 
@@ -107,13 +133,27 @@ class StageBuilder:
                 config[f'{loader}_dataloader'].dataset.data_root = str(self.data_root)
         return config
 
+    def _read_labels_from(self, name: str, folder: Path) -> None:
+        self.configs[name].train_dataloader.dataset.label_root = str(folder)
+
+    def _configure_refiner(self, name: str, refiner: str | Mapping[str, Any]) -> None:
+        """Give a stage of labels a config of its own with a refiner's settings."""
+        settings = dict(type=refiner) if isinstance(refiner, str) else dict(refiner)
+        if with_network(refiner):
+            settings['config'] = str(self._config_path('refinement'))
+            settings['checkpoint'] = str(self.work_dir / 'refinement')
+        self.configs[name] = deepcopy(self.configs['classifier'])
+        self.configs[name].refiner = ConfigDict(settings)
+        self.processes[name] = self.processes['classifier']
+
     def _config_path(self, name: str) -> Path:
         return self.work_dir / 'configs' / f'{name}.py'
 
-    def _write_config(self, name: str) -> None:
-        path = self._config_path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        getattr(self, name).dump(path)
+    def _write_config(self, *names: str) -> None:
+        for name in names:
+            path = self._config_path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.configs[name].dump(path)
 
     def _data(self) -> Stage:
         settings = dict(self.data.get('synthetic', {}))
@@ -133,9 +173,8 @@ class StageBuilder:
         """Digest of the lists of images and tags that the classifier reads."""
         digests = {}
         for loader in LOADERS:
-            dataset = (self.classifier.get(f'{loader}_dataloader') or {}).get(
-                'dataset', {}
-            )
+            loaded = self.configs['classifier'].get(f'{loader}_dataloader') or {}
+            dataset = loaded.get('dataset', {})
             for name in LISTS:
                 if dataset.get(name):
                     path = self.data_root / dataset[name]
@@ -165,12 +204,12 @@ class StageBuilder:
     def _seeds(self) -> Stage:
         folder, seeds = self.work_dir / 'seeds', self.labels / 'seeds'
         metrics = folder / METRICS
-        measured = bool(self.classifier.get('test_dataloader'))
+        measured = bool(self.configs['classifier'].get('test_dataloader'))
         measure = (self._measure('classifier', folder),) if measured else ()
         made = (metrics, seeds / INDEX) if measured else (seeds / INDEX,)
         return Stage(
             name='seeds',
-            commands=(*measure, self._label('--only', 'seeds')),
+            commands=(*measure, self._label('classifier', '--only', 'seeds')),
             files=(folder, seeds),
             settings=self._seed_settings(),
             output=lambda: digest_json([digest_file(path) for path in made]),
@@ -179,30 +218,39 @@ class StageBuilder:
         )
 
     def _seed_settings(self) -> dict[str, Any]:
-        settings = dict(evaluator=_without_places(self.classifier, 'test_evaluator'))
+        classifier = self.configs['classifier']
+        settings = dict(evaluator=_without_places(classifier, 'test_evaluator'))
         # named where it holds alone: finished pipelines stay valid
         return settings | (dict(accumulated=True) if self.accumulated else {})
 
-    def _labels(self) -> Stage:
-        manifest = self.labels / 'labels.json'
-        refiner = ('--refiner', self.refiner) if self.refiner else ()
+    def _labels(
+        self, name: str, refiner: str | Mapping[str, Any] | None, *arguments: str
+    ) -> Stage:
+        folder = self.work_dir / name
+        manifest = folder / MANIFEST
+        config = name if name in self.configs else 'classifier'
+        if refiner and config == 'classifier':
+            arguments = (*arguments, '--refiner', str(refiner))
+        if self.jobs[name] > 1:
+            arguments = (*arguments, '--jobs', str(self.jobs[name]))
+        written = [config] + (['refinement'] if with_network(refiner) else [])
         return Stage(
-            name='labels',
-            commands=(self._label(*refiner),),
-            files=(self.labels / 'labels', manifest),
-            settings=dict(refiner=self.refiner),
+            name=name,
+            commands=(self._label(config, *arguments),),
+            files=(folder / 'labels', manifest),
+            settings=dict(refiner=refiner),
             output=lambda: digest_file(manifest),
             quality=lambda: _undecided(manifest),
-            prepare=lambda: self._write_config('classifier'),
+            prepare=lambda: self._write_config(*written),
         )
 
     def _test(self) -> Stage:
-        folder = self.work_dir / 'test'
+        folder, segmentor = self.work_dir / 'test', self.configs['segmentor']
         return Stage(
             name='test',
             commands=(self._measure('segmentor', folder),),
             files=(folder,),
-            settings=dict(evaluator=_without_places(self.segmentor, 'test_evaluator')),
+            settings=dict(evaluator=_without_places(segmentor, 'test_evaluator')),
             output=lambda: digest_file(folder / METRICS),
             quality=lambda: _read_json(folder / METRICS),
             prepare=lambda: self._write_config('segmentor'),
@@ -214,13 +262,13 @@ class StageBuilder:
         places = ('--work-dir', str(folder), '--metrics', metrics)
         return self._tool('test', name, trained, *places)
 
-    def _label(self, *arguments: str) -> tuple[str, ...]:
-        """Return the command of seeds and labels."""
+    def _label(self, config: str, *arguments: str) -> tuple[str, ...]:
+        """Return the command of seeds and labels by a config."""
         trained = str(self.work_dir / 'classifier')
         places = ['--out', str(self.labels)]
         if self.accumulated:
             places += ['--accumulated', str(self.work_dir / 'classifier' / ACCUMULATED)]
-        return self._tool('pseudo_labels', 'classifier', trained, *places, *arguments)
+        return self._tool('pseudo_labels', config, trained, *places, *arguments)
 
     def _tool(self, tool: str, config: str, *arguments: str) -> tuple[str, ...]:
         """Return the command of a tool, with several processes where asked for."""
@@ -235,66 +283,13 @@ class StageBuilder:
 
     def _portable(self, name: str) -> dict[str, Any]:
         """Return a config's settings without the places of its files."""
-        settings = getattr(self, name)._cfg_dict.to_dict()
+        settings = self.configs[name]._cfg_dict.to_dict()
         for loader in LOADERS:
             dataset = (settings.get(f'{loader}_dataloader') or {}).get('dataset', {})
             for place in ('data_root', 'label_root'):
                 dataset.pop(place, None)
         settings.pop('test_evaluator', None)  # decides no weight, and names a folder
         return settings
-
-
-def check_parts(config: Mapping[str, Any]) -> None:
-    """Check that a pipeline config states what it must and nothing unknown.
-
-    Raises:
-        ConfigError: naming the part that is missing or unknown.
-    """
-    _check_names('the pipeline config', config, PARTS)
-    missing = PARTS.keys() - {'seeds', 'labels'} - config.keys()
-    if missing:
-        raise ConfigError(f'the pipeline config lacks {", ".join(sorted(missing))}')
-    for name, part in config.items():
-        _check_names(f'{name} of the pipeline config', part, PARTS[name])
-    for name in ('classifier', 'segmentor'):
-        if 'config' not in config[name]:
-            raise ConfigError(f'{name} of the pipeline config lacks config')
-    if len(config['data']) != 1:
-        raise ConfigError(
-            'data of the pipeline config must have either root or synthetic, got '
-            f'{", ".join(config["data"]) or "neither"}'
-        )
-    synthetic = config['data'].get('synthetic', {})
-    _check_names('data.synthetic of the pipeline config', synthetic, SYNTHETIC)
-
-
-def check_accumulates(classifier: Config) -> None:
-    """Check that a classifier's training leaves accumulated maps in its work directory.
-
-    Raises:
-        ConfigError: if not.
-    """
-    hooks = [
-        hook
-        for hook in classifier.get('custom_hooks', [])
-        if hook.type == 'MapAccumulationHook'
-    ]
-    if not hooks or hooks[0].get('out_dir'):
-        raise ConfigError(
-            'seeds.accumulated of the pipeline config needs '
-            "dict(type='MapAccumulationHook'), without out_dir, among custom_hooks of "
-            "the classifier's config"
-        )
-
-
-def _check_names(where: str, found: Any, known: Collection[str]) -> None:
-    names = found.keys() if isinstance(found, Mapping) else [found]
-    unknown = [str(name) for name in names if name not in known]
-    if unknown:
-        raise ConfigError(
-            f'{where} has no setting {", ".join(unknown)}; it has '
-            f'{", ".join(sorted(known))}'
-        )
 
 
 def by_dotted_key(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import pytest
 from mmengine.config import Config
 
 from mmwsss.apis.pipeline import REPOSITORY
-from mmwsss.apis.pipeline_stages import SYNTHETIC, StageBuilder, by_dotted_key
+from mmwsss.apis.pipeline_parts import SYNTHETIC
+from mmwsss.apis.pipeline_stages import StageBuilder, by_dotted_key
 from mmwsss.utils.errors import ArtefactError, ConfigError
 
 NAMES = ['data', 'classifier', 'seeds', 'labels', 'segmentor', 'test']
+REFINED = ['affinity_labels', 'refinement']
 
 
 def embedded(**parts):
@@ -73,6 +75,32 @@ def test_commands_of_all_stages(tmp_path):
         f'{root}/configs/segmentor.py',
         f'{root}/segmentor',
     )
+
+
+def test_refiners_with_settings_have_a_config_of_their_own(tmp_path):
+    refiner = dict(type='pamr', iterations=3)
+    (command,) = stages(tmp_path, labels=dict(refiner=refiner))['labels'].commands
+    assert command[1] == f'{tmp_path}/configs/labels.py'
+    assert command[2:] == (f'{tmp_path}/classifier', '--out', f'{tmp_path}/labels')
+    found = stages(tmp_path, labels=dict(refiner=refiner))
+    found['labels'].prepare()
+    found['seeds'].prepare()
+    config = Config.fromfile(tmp_path / 'configs/labels.py')
+    assert config.refiner == refiner
+    plain = Config.fromfile(tmp_path / 'configs/classifier.py')
+    assert plain.refiner == dict(type='PAMRRefiner')
+    assert dict(config, refiner=None) == dict(plain, refiner=None)
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_jobs_are_passed_on_and_decide_nothing(tmp_path, processes):
+    labels = dict(refiner='threshold', jobs=3)
+    classifier = training('classifier', processes=processes)
+    found = stages(tmp_path, labels=labels, classifier=classifier)
+    (command,) = found['labels'].commands
+    assert command[-4:] == ('--refiner', 'threshold', '--jobs', '3')
+    assert '--jobs' not in found['seeds'].commands[1]
+    assert changed(tmp_path, labels=labels) == set()
 
 
 def accumulating(**settings):
@@ -280,6 +308,21 @@ def test_undecided_pixels_in_percent(tmp_path):
         (dict(data={}), 'either root or synthetic, got neither'),
         (dict(seeds=dict(acumulated=True)), 'seeds of the .* has no setting acumulat'),
         (dict(data='folder'), 'data of the .* has no setting folder'),
+        (dict(labels=dict(refiner='pmar')), "no refiner 'pmar'; known are .*pamr"),
+        (dict(labels=dict(refiner=dict(iterations=3))), 'no refiner None'),
+        (
+            dict(labels=dict(refiner=['pamr'])),
+            r"labels.refiner .* expected a name or dict\(type=...\), got \['pamr'\]",
+        ),
+        (
+            dict(labels=dict(refiner=dict(type='pamr', iteration=3))),
+            'labels.refiner of .* has no setting iteration; it has .*iterations',
+        ),
+        (
+            dict(labels=dict(jobs=0)),
+            'labels.jobs of .* a count >= 1, got 0',
+        ),
+        (dict(labels=dict(jobs='2')), "labels.jobs of .* >= 1, got '2'"),
         (dict(classifier=dict(processes=2)), 'classifier of the .* lacks config'),
         (dict(segmentor=training('segmentor', option={})), 'no setting option;'),
         (
@@ -318,8 +361,13 @@ def test_generator_settings_are_known():
 
 
 @pytest.mark.parametrize(
-    'path', sorted((REPOSITORY / 'configs/pipelines').glob('*.py'))
+    'path',
+    sorted((REPOSITORY / 'configs/pipelines').glob('*.py')),
+    ids=lambda path: path.stem,
 )
 def test_shipped_pipelines(tmp_path, path):
-    built = StageBuilder(Config.fromfile(path), tmp_path).build()
-    assert [stage.name for stage in built] == NAMES
+    config = Config.fromfile(path)
+    built = StageBuilder(config, tmp_path).build()
+    names = [*NAMES[:3], *REFINED, *NAMES[3:]] if 'refinement' in config else NAMES
+    assert [stage.name for stage in built] == names
+    assert not list(tmp_path.iterdir())

@@ -76,6 +76,20 @@ def test_seeds_and_labels_without_masks(tool, tmp_path):
         assert set(np.unique(np.array(image))) == {0, 8}
 
 
+def test_other_labels_of_the_same_seeds(tool, tmp_path):
+    tool(tmp_path / 'one')
+    before = files_of(tmp_path / 'one')
+    place = ('--label-out', tmp_path / 'two')
+    status, out, _ = tool(tmp_path / 'one', *place, '--refiner', 'threshold')
+    assert status == 0
+    assert out.startswith(f'{tmp_path}/two/labels: {COUNT} labels by ThresholdRefiner')
+    assert files_of(tmp_path / 'one') == before
+    found = files_of(tmp_path / 'two')
+    assert found.keys() == {name for name in FILES if not name.startswith('seeds/')}
+    seeds = [json.loads(f['labels.json'])['seeds'] for f in (before, found)]
+    assert seeds[0] == seeds[1]
+
+
 def test_second_run_changes_nothing(tool, tmp_path):
     tool(tmp_path / 'out')
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / 'out').rglob('*.*')}
