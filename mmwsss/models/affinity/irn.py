@@ -34,8 +34,8 @@ class IRNetwork(AffinityNetwork):
 
     Args:
         backbone: Config of a network that gives a tuple of feature maps.
-        channels: Channels of its L levels, the finest first.
-        strides: Strides of the levels in pixels; levels finer than the grid are
+        in_channels: Channels of its levels, the finest first.
+        strides: Their strides in pixels; levels finer than the grid are
             max-pooled to it.
         stride: Side of a grid's cell in pixels.
         radius: Distance in cells below which pairs are taught.
@@ -62,7 +62,7 @@ class IRNetwork(AffinityNetwork):
         self,
         *,
         backbone: dict,
-        channels: Sequence[int],
+        in_channels: Sequence[int],
         strides: Sequence[int],
         stride: int = 4,
         radius: float = 10,
@@ -85,12 +85,12 @@ class IRNetwork(AffinityNetwork):
             ignore_index=ignore_index,
             init_cfg=init_cfg,
         )
-        _check_levels(channels, strides, displacement_channels, stride)
-        self.channels, self.strides = tuple(channels), tuple(strides)
+        _check_levels(in_channels, strides, displacement_channels, stride)
+        self.in_channels, self.strides = tuple(in_channels), tuple(strides)
         self.freeze_backbone, self.flip = freeze_backbone, flip
-        self.boundary_branch = BoundaryBranch(channels, width=boundary_channels)
+        self.boundary_branch = BoundaryBranch(in_channels, width=boundary_channels)
         self.displacement_branch = DisplacementBranch(
-            channels,
+            in_channels,
             [max(level, stride) for level in strides],
             widths=displacement_channels,
             fused=fused_channels,
@@ -112,7 +112,7 @@ class IRNetwork(AffinityNetwork):
             images: (B, 3, H, W), normalized.
 
         Raises:
-            ConfigError: if they are not those of ``channels`` and ``strides``.
+            ConfigError: if they are not those of ``in_channels`` and ``strides``.
         """
         learning = torch.is_grad_enabled() and not self.freeze_backbone
         with torch.set_grad_enabled(learning):
@@ -120,12 +120,12 @@ class IRNetwork(AffinityNetwork):
         found = [tuple(level.shape[1:]) for level in levels]
         expected = [
             (count, *_grid(images, stride))
-            for count, stride in zip(self.channels, self.strides)
+            for count, stride in zip(self.in_channels, self.strides)
         ]
         if found != expected:
             raise ConfigError(
-                f'model.channels and model.strides stand for levels {expected} of an '
-                f'image {tuple(images.shape[-2:])}; the backbone gives {found}'
+                f'model.in_channels and model.strides stand for levels {expected} of '
+                f'images of {tuple(images.shape[-2:])}; the backbone gives {found}'
             )
         size = self.grid(images)
         return [
@@ -307,16 +307,16 @@ def _resize(planes: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _check_levels(
-    channels: Sequence[int],
+    in_channels: Sequence[int],
     strides: Sequence[int],
     displacement_channels: Sequence[int],
     stride: int,
 ) -> None:
-    counts = {len(channels), len(strides), len(displacement_channels)}
-    if len(counts) > 1 or not channels:
+    counts = {len(in_channels), len(strides), len(displacement_channels)}
+    if len(counts) > 1 or not in_channels:
         raise ConfigError(
-            'model: channels, strides and displacement_channels say one number a level '
-            f'of the backbone, got {tuple(channels)}, {tuple(strides)} and '
+            'model: in_channels, strides and displacement_channels say one number a '
+            f'level of the backbone, got {tuple(in_channels)}, {tuple(strides)} and '
             f'{tuple(displacement_channels)}'
         )
     if list(strides) != sorted(strides) or strides[0] > stride:

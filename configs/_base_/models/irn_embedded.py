@@ -1,0 +1,22 @@
+# IRN, narrow, on a ResNet-10 that learns with it.
+model = dict(
+    type='IRNetwork',
+    data_preprocessor=dict(
+        type='mmseg.SegDataPreProcessor',
+        mean=[127.5, 127.5, 127.5],
+        std=[63.75, 63.75, 63.75],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=(96, 96),
+    ),
+    backbone=dict(type='TimmCNN', model_name='resnet10t', out_indices=(0, 1, 2)),
+    in_channels=(64, 64, 128),
+    strides=(2, 4, 8),
+    stride=4,
+    radius=5,
+    test_radius=3,
+    displacement_channels=(32, 32, 64),
+    fused_channels=64,
+    freeze_backbone=False,
+)
