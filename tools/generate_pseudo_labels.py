@@ -7,7 +7,8 @@ where that is given. Stopped, it goes on where it was. Several processes:
 tools/dist_pseudo_labels.sh, or --jobs for the labels alone.
 With --accumulated the seeds are the maps that MapAccumulationHook kept, in place of the
 checkpoint's own. Settings of the refiner: --cfg-options refiner.type=densecrf
-refiner.preset=irn.
+refiner.preset=irn. A background score that is to be chosen over all seeds:
+--background-threshold gt_free, or searched --masks DIR.
 """
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
@@ -17,8 +18,19 @@ from mmengine.config import Config
 from mmengine.dist import init_dist, is_distributed, is_main_process
 
 from mmwsss.apis.accumulated_store import accumulated_seeds
+from mmwsss.apis.background_scores import (
+    UNDECIDED,
+    background_rule,
+    choose_background,
+    masks_of_all,
+    score_or_rule,
+)
 from mmwsss.apis.launch import add_common_arguments, read_config, run_tool
-from mmwsss.apis.pseudo_labels import choose_refiner, generate_labels
+from mmwsss.apis.pseudo_labels import (
+    choose_refiner,
+    generate_labels,
+    refiner_settings,
+)
 from mmwsss.apis.seeds import generate_seeds, load_tagged_images
 from mmwsss.utils.checkpoint import find_checkpoint
 
@@ -41,8 +53,13 @@ def parse_arguments() -> Namespace:
     parser.add_argument('--refiner', help="in place of the config's, e.g. threshold")
     parser.add_argument(
         '--background-threshold',
-        type=float,
-        help="score of the background in [0, 1], in place of the refiner's",
+        type=score_or_rule,
+        metavar='SCORE',
+        help="score of the background in [0, 1], in place of the refiner's; gt_free "
+        'chooses it once by the scores of all seeds, searched by masks',
+    )
+    parser.add_argument(
+        '--masks', metavar='DIR', help='folder of masks, read for searched alone'
     )
     parser.add_argument(
         '--accumulated',
@@ -70,12 +87,15 @@ def main() -> None:
     """Make seeds, then labels."""
     args = parse_arguments()
     config = read_config(args)
-    refiner = choose_refiner(
-        config, name=args.refiner, background_threshold=args.background_threshold
-    )
+    choice = dict(name=args.refiner, background_threshold=args.background_threshold)
+    rule = background_rule(refiner_settings(config, **choice), args.masks)
+    if rule:
+        choice.update(background_threshold=UNDECIDED)
+    refiner = choose_refiner(config, **choice)
     join_processes(config)
     out = Path(config.work_dir)
     images = load_tagged_images(config)
+    masks = masks_of_all(config, images, args.masks) if args.masks else None
     checkpoint = str(find_checkpoint(args.checkpoint))
     task = (config, checkpoint, images)
     if args.accumulated:
@@ -84,8 +104,15 @@ def main() -> None:
         seeds = generate_seeds(*task, out / 'seeds')
     if args.only == 'seeds':
         return
+    score = None
+    if rule:
+        score = choose_background(rule, config, seeds, images, masks=masks)
+        choice.update(background_threshold=score.threshold)
+        refiner = choose_refiner(config, **choice)
     out = Path(args.label_out or out)
-    manifest = generate_labels(seeds, images, refiner, out, jobs=args.jobs)
+    manifest = generate_labels(
+        seeds, images, refiner, out, jobs=args.jobs, background=score
+    )
     if is_main_process():
         pixels = sum(manifest['pixels_per_class'].values())
         undecided = manifest['ignored_pixels'] / (pixels + manifest['ignored_pixels'])
@@ -93,6 +120,7 @@ def main() -> None:
         print(
             f'{out / "labels"}: {manifest["num_images"]} labels by '
             f'{manifest["refiner"]["type"]}, {undecided:.1%} of pixels undecided'
+            + (f', background score {score.threshold:g} ({rule})' if score else '')
             + (f', extra supervision: {supervision}' if supervision else '')
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from mmwsss.apis.background_scores import FIELD, BackgroundScore
 from mmwsss.apis.seeds import TaggedImages
 from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
 from mmwsss.datasets.transforms import LoadImage
@@ -41,20 +43,42 @@ def choose_refiner(
     """Build the refiner of a config or of a command line.
 
     Args:
-        config: With ``refiner = dict(type=...)``, or without.
-        name: Another refiner; the config's settings hold if it is the same one.
-        background_threshold: In place of the refiner's own.
+        config: As of ``refiner_settings``.
+        name: As of ``refiner_settings``.
+        background_threshold: As of ``refiner_settings``.
 
     Raises:
         ConfigError: if there is no such refiner or a setting is not usable.
         DependencyError: if the refiner needs a package that is absent.
     """
+    return build_refiner(
+        refiner_settings(config, name=name, background_threshold=background_threshold)
+    )
+
+
+def refiner_settings(
+    config: Config,
+    *,
+    name: str | None = None,
+    background_threshold: float | str | None = None,
+) -> dict[str, Any]:
+    """Return the refiner's settings of a config or of a command line.
+
+    Args:
+        config: With ``refiner = dict(type=...)``, or without.
+        name: Another refiner; the config's settings hold if it is the same one.
+        background_threshold: In place of the refiner's own; a score, or the rule of
+            ``background_scores`` that shall choose it.
+
+    Raises:
+        ConfigError: if there is no such refiner.
+    """
     settings = dict(config.get('refiner') or dict(type=DEFAULT_REFINER))
     if name and refiner_type(name) is not refiner_type(settings):
         settings = dict(type=name)
     if background_threshold is not None:
-        settings['background_threshold'] = background_threshold
-    return build_refiner(settings)
+        settings[FIELD] = background_threshold
+    return settings
 
 
 def generate_labels(
@@ -64,6 +88,7 @@ def generate_labels(
     out: str | Path,
     *,
     jobs: int = 1,
+    background: BackgroundScore | None = None,
 ) -> dict[str, Any]:
     """Label all images by their seeds.
 
@@ -76,6 +101,8 @@ def generate_labels(
         out: Folder of ``labels/<id>.png`` and ``labels.json``.
         jobs: Processes that label; several compute on the processor, and give the
             same bytes as one there.
+        background: How the refiner's background score was chosen, for the manifest,
+            where a rule chose it.
 
     Returns:
         The content of ``labels.json``.
@@ -105,8 +132,11 @@ def generate_labels(
     finish_store(store, images.ids)
     shared: list[dict[str, Any]] = [{}]
     if is_main_process():
-        shared = [label_manifest(store, images, refiner, seeds=identity['seeds'])]
-        write_if_new(out / MANIFEST, shared[0])
+        manifest = label_manifest(
+            store, images, refiner, seeds=identity['seeds'], background=background
+        )
+        write_if_new(out / MANIFEST, manifest)
+        shared = [manifest]
     broadcast_object_list(shared)
     return shared[0]
 
@@ -180,6 +210,7 @@ def label_manifest(
     refiner: Refiner,
     *,
     seeds: str,
+    background: BackgroundScore | None = None,
 ) -> dict[str, Any]:
     """Count the labels' pixels and note what they are made from.
 
@@ -188,6 +219,7 @@ def label_manifest(
         images: The images labelled.
         refiner: What labelled them.
         seeds: Digest of the store of their seeds.
+        background: As of ``generate_labels``.
     """
     pixels = np.zeros(COLOURS, np.int64)
     checksums = {}
@@ -195,6 +227,12 @@ def label_manifest(
         pixels += np.bincount(store.read(name).ravel(), minlength=COLOURS)
         content = store.path(name).read_bytes()
         checksums[name] = hashlib.sha256(content).hexdigest()
+    supervision = [
+        part.extra_supervision
+        for part in (refiner, background)
+        if part and part.extra_supervision
+    ]
+    chosen = {} if background is None else dict(background_score=asdict(background))
     return dict(
         classes=list(images.classes),
         num_images=len(images.ids),
@@ -203,7 +241,8 @@ def label_manifest(
         images=checksums,
         refiner=refiner.settings(),
         seeds=seeds,
-        extra_supervision=refiner.extra_supervision,
+        extra_supervision=', '.join(supervision) or None,
+        **chosen,
     )
 
 

@@ -9,24 +9,19 @@ mask. STORE is a folder of seeds, or WORK_DIR/accumulated, whose newest maps are
 import json
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.config import Config, DictAction
-from torch import Tensor
+from mmengine.config import DictAction
 
 from mmwsss.apis.accumulated_store import open_accumulated
 from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.apis.seed_masks import mask_paths, metric_settings, read_mask
 from mmwsss.apis.seeds import LOADER, TaggedImages, load_tagged_images
-from mmwsss.datasets.transforms import LoadMask
-from mmwsss.registry import DATASETS, METRICS
+from mmwsss.registry import METRICS
 from mmwsss.structures.seed_record import SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import DataError
-
-METRIC = 'SeedIoUMetric'
 
 
 def parse_arguments() -> Namespace:
@@ -42,46 +37,6 @@ def parse_arguments() -> Namespace:
     parser.add_argument('--metrics', help='JSON file for the figures')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     return parser.parse_args()
-
-
-def mask_paths(config: Config, prefix: str) -> dict[str, str]:
-    """Return the files of masks by image id, as far as they exist.
-
-    Raises:
-        DataError: if there is no such folder, or no image has a mask.
-    """
-    settings = Config(dict(config[LOADER].dataset.to_dict()))
-    settings.data_prefix.seg_map_path = prefix
-    dataset = DATASETS.build(settings._cfg_dict)
-    records = [dataset.get_data_info(index) for index in range(len(dataset))]
-    found = {
-        dataset.image_id(record['img_path']): record['seg_map_path']
-        for record in records
-        if Path(record['seg_map_path']).is_file()
-    }
-    if not found:
-        raise DataError(
-            f'none of the {len(records)} images has a mask, as '
-            f'{records[0]["seg_map_path"]} would be one; name their folder with --masks'
-        )
-    return found
-
-
-def read_mask(path: str, image: str, record: SeedRecord) -> Tensor:
-    """Return the mask (H, W) int64 of a stored image.
-
-    Raises:
-        DataError: if it cannot be read or has another size than the image.
-    """
-    results = dict(
-        img_path=image,
-        seg_map_path=path,
-        ori_shape=record.ori_shape,
-        seg_fields=[],
-        reduce_zero_label=False,
-        label_map=None,
-    )
-    return torch.from_numpy(LoadMask()(results)['gt_seg_map']).long()
 
 
 def samples(
@@ -106,15 +61,6 @@ def samples(
                 align_corners=record.align_corners,
             ),
         )
-
-
-def metric_settings(config: Config, store: Path) -> dict[str, Any]:
-    """Return the config's settings of the metric; the split is named by the store."""
-    metrics = config.get('test_evaluator') or []
-    metrics = metrics if isinstance(metrics, list) else [metrics]
-    own = [dict(metric) for metric in metrics if metric.type == METRIC]
-    settings = own[0] if own else dict(type=METRIC)
-    return settings | dict(split=str(store), out_dir=None)
 
 
 def main() -> None:

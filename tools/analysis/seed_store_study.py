@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import DictAction
-from seed_store_miou import mask_paths, read_mask
 from torch import Tensor
 
 from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.apis.seed_exchange import maps_of
+from mmwsss.apis.seed_masks import mask_paths, read_mask
 from mmwsss.apis.seeds import load_classifier, load_tagged_images, predict_images
 from mmwsss.functional.localization import maps_to_image
 from mmwsss.functional.seeds import class_rates, seed_histogram, threshold_curve
