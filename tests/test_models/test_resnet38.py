@@ -282,6 +282,59 @@ def test_missing_file(tmp_path, narrow):
         thin.init_weights()
 
 
+LEVELS = {
+    0: ('b3', 128, 32),
+    1: ('b4', 256, 16),
+    2: ('b5', 512, 8),
+    3: ('b6', 1024, 8),
+    4: ('b7', 2048, 8),
+    5: ('', 4096, 8),
+}
+"""Level: the stage behind it, channels and side of its map of 64 pixels."""
+
+
+def test_channels_and_sizes_of_the_levels():
+    with torch.device('meta'):
+        maps = ResNet38(out_indices=range(6)).eval()(torch.zeros(2, 3, 64, 64))
+    found = [tuple(level.shape) for level in maps]
+    assert found == [(2, width, side, side) for _, width, side in LEVELS.values()]
+
+
+@pytest.mark.parametrize('out_indices', [(5,), (2, 3, 5), (0, 4, 5)])
+@pytest.mark.parametrize('training', [False, True])
+def test_levels_are_first_activations_of_the_stages_behind(
+    narrow, out_indices, training
+):
+    """Statistics move once a pass, as if no level were asked for."""
+    torch.manual_seed(0)
+    thin = narrow(norm_eval=False, out_indices=out_indices)
+    plain = narrow(norm_eval=False)
+    plain.load_state_dict(thin.state_dict())
+    seen = {}
+    for level in out_indices[:-1]:
+        name = LEVELS[level][0]
+        norm = getattr(plain, name).bn_branch2a
+        norm.register_forward_hook(lambda *call, n=name: seen.update({n: call[-1]}))
+    passes = []
+    for network in (thin, plain):
+        torch.manual_seed(1)  # of the dropout
+        passes.append(network.train(training)(images(2, 32, 32)))
+    *inner, last = passes[0]
+    torch.testing.assert_close(last, passes[1][0], rtol=0, atol=0)
+    assert len(inner) == len(out_indices) - 1
+    for level, found in zip(out_indices, inner):
+        expected = seen[LEVELS[level][0]].relu()
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(thin.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize('out_indices', [(), (2, 3), (3, 2, 5), (5, 5), (-1, 5), (6,)])
+def test_levels_that_there_are_not(narrow, out_indices):
+    with pytest.raises(ConfigError, match=r'out_indices: expected levels of 0\.\.5'):
+        narrow(out_indices=out_indices)
+
+
 def test_there_are_no_official_weights():
     with pytest.raises(ConfigError, match=r'no official weights.*b2_1\.conv_branch2a'):
         ResNet38(pretrained=True)
