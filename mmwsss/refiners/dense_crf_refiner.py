@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -15,24 +13,21 @@ from torch import Tensor
 from mmwsss.functional.refinement.background import agreed_labels, background_by_power
 from mmwsss.refiners.base import IGNORED_LABEL, Refiner, check_band
 from mmwsss.registry import REFINERS
-from mmwsss.utils.errors import ConfigError, DependencyError
-
-PAIRWISE = (
-    'gauss_sxy',
-    'gauss_compat',
-    'bilateral_sxy',
-    'bilateral_srgb',
-    'bilateral_compat',
+from mmwsss.utils.dense_crf import (
+    PairNumbers,
+    choose_numbers,
+    crf_marginals,
+    energies_of,
+    load_package,
 )
-PRESETS = {
-    'cam': (3.0, 3.0, 80.0, 13.0, 10.0),
-    'irn': (3.0, 3.0, 50.0, 5.0, 10.0),
-    'deeplabv2': (1.0, 3.0, 67.0, 3.0, 4.0),
-}
-"""Values of ``PAIRWISE`` by the name of who uses them."""
+from mmwsss.utils.errors import ConfigError
+
+NAME = 'DenseCRFRefiner'
+INSTEAD = (
+    'choose PAMR, which needs no package: --refiner pamr, or '
+    "refiner = dict(type='PAMRRefiner') in the config"
+)
 ALPHA = 4.0
-LOWEST = 1e-5
-"""Scores below count as this: their logarithm is an energy."""
 
 
 @REFINERS.register_module()
@@ -98,22 +93,12 @@ class DenseCRFRefiner(Refiner):
     foreground_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        load_package()
-        if self.preset not in PRESETS:
-            raise ConfigError(
-                f'refiner.preset: expected one of {", ".join(PRESETS)}, got '
-                f'{self.preset!r}'
-            )
-        for name, value in zip(PAIRWISE, PRESETS[self.preset]):
-            given = getattr(self, name)
-            value = value if given is None else float(given)
+        load_package(NAME, instead=INSTEAD)
+        numbers = choose_numbers(
+            self.preset, self._pair_numbers(), self.iterations, owner='refiner'
+        )
+        for name, value in numbers._asdict().items():
             object.__setattr__(self, name, value)
-            if not 0 < value < float('inf'):
-                raise ConfigError(f'refiner.{name}: expected > 0, got {value}')
-        if self.iterations < 1:
-            raise ConfigError(
-                f'refiner.iterations: expected >= 1, got {self.iterations}'
-            )
         if self.certainty is not None and not 0 < self.certainty < 1:
             raise ConfigError(
                 f'refiner.certainty: expected 0 < certainty < 1, got {self.certainty}'
@@ -122,6 +107,9 @@ class DenseCRFRefiner(Refiner):
             self._check_powers()
         else:
             self._check_thresholds(self.background_threshold)
+
+    def _pair_numbers(self) -> PairNumbers:
+        return PairNumbers(*(getattr(self, name) for name in PairNumbers._fields))
 
     def _check_powers(self) -> None:
         if self.foreground_threshold is not None:
@@ -180,21 +168,15 @@ class DenseCRFRefiner(Refiner):
         Returns:
             (n, H, W) float32, summing to 1 over the labels.
         """
-        count, height, width = scores.shape
-        if count == 1:
+        if len(scores) == 1:
             return torch.ones_like(scores)
-        crf = load_package().DenseCRF2D(width, height, count)
-        energies = self.energies(scores).flatten(1).numpy()
-        crf.setUnaryEnergy(np.ascontiguousarray(energies, np.float32))
-        crf.addPairwiseGaussian(sxy=self.gauss_sxy, compat=self.gauss_compat)
-        crf.addPairwiseBilateral(
-            sxy=self.bilateral_sxy,
-            srgb=self.bilateral_srgb,
-            rgbim=np.ascontiguousarray(image),
-            compat=self.bilateral_compat,
+        return crf_marginals(
+            self.energies(scores),
+            image,
+            self._pair_numbers(),
+            iterations=self.iterations,
+            package=load_package(NAME, instead=INSTEAD),
         )
-        found = np.array(crf.inference(self.iterations), np.float32)
-        return torch.from_numpy(found).view(count, height, width)
 
     def energies(self, scores: Tensor) -> Tensor:
         """Return the energy (n, H, W) of each label at each pixel alone."""
@@ -203,20 +185,4 @@ class DenseCRFRefiner(Refiner):
             rest = (1 - self.certainty) / (len(scores) - 1)
             best = torch.arange(len(scores))[:, None, None] == scores.argmax(0)
             scores = torch.where(best, self.certainty, rest)
-        return -scores.clamp(LOWEST, 1).log()
-
-
-def load_package() -> ModuleType:
-    """Return pydensecrf's module.
-
-    Raises:
-        DependencyError: if it cannot be imported.
-    """
-    try:
-        return importlib.import_module('pydensecrf.densecrf')
-    except ImportError as error:
-        raise DependencyError(
-            f'DenseCRFRefiner needs the package pydensecrf ({error}); run: pip install '
-            "'mmwsss[crf]', which compiles it, or choose PAMR, which needs no package: "
-            "--refiner pamr, or refiner = dict(type='PAMRRefiner') in the config"
-        ) from error
+        return energies_of(scores)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from mmwsss.refiners import DenseCRFRefiner, build_refiner
-from mmwsss.refiners.dense_crf_refiner import PRESETS
 from mmwsss.registry import REFINERS
+from mmwsss.utils.dense_crf import PRESETS
 from mmwsss.utils.errors import ConfigError, DependencyError
 
 MAPS = torch.tensor([[[0.0, 0.1, 0.7, 0.4]], [[0.0, 0.5, 0.6, 0.9]]])
