@@ -16,9 +16,8 @@ from mmwsss.utils.label_codec import LabelCodec
 CONFIGS = Path(__file__).parents[2] / 'configs'
 CLASSES = COCOTagDataset.METAINFO['classes']
 CLASSIFIERS = ('acr/vit_hybrid_coco', 'rca/vgg16_coco', 'rca/resnet38_coco')
-SEGMENTORS = (
-    'segmentation/deeplabv2_r101_coco_acr',
-    'segmentation/deeplabv2_r101_coco_rca',
+SEGMENTORS = sorted(
+    f'segmentation/{path.stem}' for path in (CONFIGS / 'segmentation').glob('*_coco_*')
 )
 COUNTS = dict(train=3, val=2)
 
@@ -107,7 +106,7 @@ def test_settings():
     consistency = config.model.consistency
     assert (consistency.alpha, consistency.beta) == (100.0, 100.0)
     assert config.train_dataloader.batch_size == 1
-    config = Config.fromfile(CONFIGS / f'{SEGMENTORS[0]}.py')
+    config = Config.fromfile(CONFIGS / 'segmentation/deeplabv2_r101_coco_acr.py')
     (schedule,) = config.param_scheduler
     assert config.train_cfg.max_iters == schedule.end == 100_000
     assert config.train_cfg.type == 'IterBasedTrainLoop'

@@ -1,15 +1,12 @@
 """Segmentation configs: train, stop, resume and test, with our tools and mmseg's."""
 
-import hashlib
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-import mmseg
 import numpy as np
 import pytest
 import torch
@@ -21,18 +18,21 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS as MMSEG_DATASETS
 from mmseg.registry import MODELS as TTA
 from PIL import Image
+from segmentation_place import (
+    MMSEG_TOOLS,
+    as_options,
+    figures_of,
+    read_split,
+    write_embedded,
+    write_labels,
+)
 from tiny_run import ROOT, without_slow_logging
 
 from mmwsss.apis.launch import run_tool
-from mmwsss.datasets.synthetic import (
-    SYNTHETIC_METAINFO,
-    SyntheticSettings,
-    write_synthetic,
-)
+from mmwsss.datasets.synthetic import SYNTHETIC_METAINFO
 
 EMBEDDED = ROOT / 'configs/segmentation/deeplabv2_embedded.py'
 VOC = ROOT / 'configs/segmentation/deeplabv2_r101_voc_acr.py'
-MMSEG_TEST = Path(mmseg.__file__).parent / '.mim/tools/test.py'
 VOC_CLASSES = list(PascalVOCDataset.METAINFO['classes'])
 CLASSES = list(SYNTHETIC_METAINFO['classes'])
 ITERATIONS, STOP = 6, 3
@@ -48,40 +48,11 @@ SMALL = {
 }
 
 
-def write_labels(root, masks, names, classes):
-    """Make pseudo labels of masks, with their manifest."""
-    (root / 'labels').mkdir(parents=True)
-    pixels, images = np.zeros(256, int), {}
-    for name in names:
-        path = shutil.copy(masks / f'{name}.png', root / 'labels')
-        pixels += np.bincount(np.array(Image.open(path)).ravel(), minlength=256)
-        images[name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    manifest = dict(
-        classes=classes,
-        num_images=len(images),
-        pixels_per_class={n: int(p) for n, p in zip(classes, pixels)},
-        ignored_pixels=int(pixels[255]),
-        images=images,
-    )
-    (root / 'labels.json').write_text(json.dumps(manifest))
-
-
-def read_split(data, split):
-    return (data / f'ImageSets/Segmentation/{split}.txt').read_text().split()
-
-
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
     """A working directory where the embedded config finds its data unchanged."""
     place = tmp_path_factory.mktemp('place')
-    data = place / 'data/synthetic'
-    write_synthetic(data, SyntheticSettings(train=12, val=1, test=6, size=48))
-    write_labels(
-        place / 'work_dirs/pseudo_labels/embedded',
-        data / 'SegmentationClass',
-        read_split(data, 'train'),
-        CLASSES,
-    )
+    write_embedded(place, train=12, val=1, test=6)
     return place
 
 
@@ -124,10 +95,6 @@ def call_tool(name, monkeypatch, *arguments):
     run_tool(tool.main)
 
 
-def as_options(options):
-    return ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
-
-
 @pytest.fixture(scope='module')
 def trained(place):
     """Checkpoint of a training that was never stopped."""
@@ -168,12 +135,6 @@ def test_resumed_training_is_the_same(place, trained, monkeypatch):
     assert not torch.equal(one['state_dict'][name], stopped['state_dict'][name])
 
 
-def figures_of(work_dir):
-    """Read what the test of a work directory has written."""
-    (path,) = Path(work_dir).glob('*/*.json')
-    return json.loads(path.read_text())
-
-
 def miou_of(predictions, data, names):
     """Mean over classes of intersection over union, from the written pictures."""
     intersection, union = np.zeros(len(CLASSES)), np.zeros(len(CLASSES))
@@ -192,7 +153,7 @@ def test_mmsegs_tool_gives_our_figures(place, trained, monkeypatch):
     options = {'experiment_name': f'tested_{os.getpid()}'}
     folder = ['--work-dir', place / 'ours', *as_options(options)]
     call_tool('test', monkeypatch, EMBEDDED, trained, *folder)
-    command = [sys.executable, MMSEG_TEST, EMBEDDED, trained]
+    command = [sys.executable, MMSEG_TOOLS / 'test.py', EMBEDDED, trained]
     folders = ['--work-dir', place / 'theirs', '--out', place / 'pictures']
     done = subprocess.run(
         [*map(str, command), *map(str, folders)],
