@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmwsss.refiners import refiner_names, refiner_type
+from mmwsss.refiners.network_refiner import NetworkRefiner
 from mmwsss.utils.errors import ConfigError
 
 TRAINING = frozenset({'config', 'options', 'processes'})
@@ -85,12 +86,15 @@ def check_accumulates(classifier: Config) -> None:
         )
 
 
-def check_reads_labels(refinement: Config, part: Mapping[str, Any]) -> None:
-    """Check that a network's training reads its masks from a folder of labels.
+def check_refinement(
+    refinement: Config, path: str, refiner: str | Mapping[str, Any]
+) -> None:
+    """Check that a network learns from a folder of labels, and is the refiner's.
 
     Args:
         refinement: Config of the training.
-        part: The part ``refinement`` of the pipeline config.
+        path: Where it was read from, for the message.
+        refiner: The one that shall run the network.
 
     Raises:
         ConfigError: if not.
@@ -98,9 +102,18 @@ def check_reads_labels(refinement: Config, part: Mapping[str, Any]) -> None:
     loader = refinement.get('train_dataloader') or {}
     if 'label_root' not in loader.get('dataset', {}):
         raise ConfigError(
-            f'refinement.config of the pipeline config: {part["config"]} has no '
+            f'refinement.config of the pipeline config: {path} has no '
             'train_dataloader.dataset.label_root; name a config that trains on pseudo '
             'labels, like those in configs/refinement'
+        )
+    networks = {_network_of(n): n for n in refiner_names() if with_network(n)}
+    trained, wanted = refinement.model.type.split('.')[-1], _network_of(refiner)
+    # a network that no refiner names may be derived from the wanted one
+    if trained in networks and trained != wanted:
+        raise ConfigError(
+            f'refinement.config of the pipeline config: {path} trains the network '
+            f'{trained} of {networks[trained]}, labels.refiner {_name(refiner)} runs '
+            f'{wanted}: choose the config or the refiner that fits the other'
         )
 
 
@@ -110,7 +123,7 @@ def with_network(refiner: str | Mapping[str, Any] | None) -> bool:
     Raises:
         ConfigError: if there is no such refiner.
     """
-    return refiner is not None and _settings_of(refiner) >= NETWORK_PLACES
+    return refiner is not None and issubclass(refiner_type(refiner), NetworkRefiner)
 
 
 def check_names(where: str, found: Any, known: Collection[str]) -> None:
@@ -173,7 +186,7 @@ def _check_refiner(where: str, refiner: Any) -> None:
     given = {} if isinstance(refiner, str) else {k: refiner[k] for k in refiner}
     given.pop('type', None)
     known = _settings_of(refiner)
-    if known >= NETWORK_PLACES:
+    if with_network(refiner):
         stated = ', '.join(sorted(NETWORK_PLACES & given.keys()))
         if stated:
             raise ConfigError(
@@ -186,6 +199,11 @@ def _check_refiner(where: str, refiner: Any) -> None:
 
 def _settings_of(refiner: str | Mapping[str, Any]) -> frozenset[str]:
     return frozenset(field.name for field in fields(refiner_type(refiner)))
+
+
+def _network_of(refiner: str | Mapping[str, Any]) -> str:
+    found = refiner_type(refiner)
+    return found.network if issubclass(found, NetworkRefiner) else ''
 
 
 def _name(refiner: str | Mapping[str, Any] | None) -> str:

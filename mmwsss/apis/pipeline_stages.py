@@ -16,7 +16,7 @@ from mmwsss.apis.pipeline_parts import (
     TRAINED,
     check_accumulates,
     check_parts,
-    check_reads_labels,
+    check_refinement,
     with_network,
 )
 from mmwsss.utils.artefact_store import INDEX
@@ -80,7 +80,8 @@ class StageBuilder:
         self.jobs = {n: parts.get(p, {}).get('jobs', 1) for n, p in makers.items()}
         self.affinity_refiner = None
         if 'refinement' in parts:
-            check_reads_labels(self.configs['refinement'], parts['refinement'])
+            path = parts['refinement']['config']
+            check_refinement(self.configs['refinement'], path, self.refiner)
             self.affinity_refiner = parts['refinement']['labels']
             self._read_labels_from('refinement', self.affinity_labels)
             self._configure_refiner('affinity_labels', self.affinity_refiner)

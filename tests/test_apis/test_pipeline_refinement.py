@@ -9,7 +9,8 @@ from mmengine.config import Config
 
 from mmwsss.apis.pipeline import REPOSITORY
 from mmwsss.apis.pipeline_stages import StageBuilder
-from mmwsss.refiners import ThresholdRefiner, refiner_type
+from mmwsss.refiners import refiner_type
+from mmwsss.refiners.network_refiner import NetworkRefiner
 from mmwsss.registry import REFINERS
 from mmwsss.utils.errors import ConfigError
 
@@ -28,11 +29,10 @@ CONFIG = dict(
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandInRefiner(ThresholdRefiner):
+class StandInRefiner(NetworkRefiner):
     """A refiner that asks for a network."""
 
-    config: str = ''
-    checkpoint: str = ''
+    network = 'EncoderDecoder'
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +214,7 @@ def test_undecided_pixels_of_the_affinity_labels(tmp_path):
         ),
         (
             dict(labels=dict(refiner=dict(type='standin', bakground=0.1))),
-            'labels.refiner of .* has no setting bakground; it has background_t',
+            'labels.refiner of .* no setting bakground; it has .*background_thr',
         ),
         (refinement(labels='standin'), 'refinement.labels of .* standin needs it tra'),
         (refinement(labels=dict(type='no')), "no refiner 'no'"),
@@ -229,6 +229,10 @@ def test_undecided_pixels_of_the_affinity_labels(tmp_path):
             'refinement.config of .*hybrid_embedded.py has no train_dataloader.dataset'
             '.label_root; name a config',
         ),
+        (
+            dict(labels=dict(refiner='psa')),
+            'trains the network EncoderDecoder of standin, labels.refiner psa runs PS',
+        ),
         (refinement(options={'train_cfgg.max_iters': 3}), "no 'train_cfgg'"),
     ],
 )
@@ -238,11 +242,16 @@ def test_bad_parts(tmp_path, parts, message):
         StageBuilder(Config(config), tmp_path)
 
 
+def test_a_network_derived_from_the_refiners_is_left_to_it(tmp_path):
+    found = stages(tmp_path, **refinement(options={'model.type': 'Derived'}))
+    assert found['refinement'].settings['config']['model']['type'] == 'Derived'
+
+
 def test_the_network_is_no_setting_that_is_offered(tmp_path):
     names = {field.name for field in dataclasses.fields(StandInRefiner)}
     assert names > {'config', 'checkpoint'}
     refiner = dict(type='standin', x=1)
-    with pytest.raises(ConfigError, match='it has background_threshold, foreground_th'):
+    with pytest.raises(ConfigError, match='it has alpha, background_threshold, expon'):
         stages(tmp_path, labels=dict(refiner=refiner))
 
 

@@ -1,0 +1,4 @@
+# ACR on VOC 2012, its seeds refined by PSA with the published settings.
+_base_ = ['./acr_voc.py', '../_base_/refinement/psa_labels.py']
+refinement = dict(config='configs/refinement/psa_resnet38_voc.py', processes=4)
+labels = dict(refiner=dict(_delete_=True, type='psa'))
