@@ -1,100 +1,80 @@
 """Kill a pipeline in every stage, go on, and compare with one that was left alone.
 
 python tools/analysis/pipeline_resume_study.py --work-dir work_dirs/resume_study
+python tools/analysis/pipeline_resume_study.py --work-dir work_dirs/resume_refiners \\
+    --pipelines threshold pamr densecrf saliency psa irn
 Each stop is a SIGKILL of tools/run_pipeline.py and of all that it has started. Writes
 study.json in the work directory; exit code 1 if anything differs. Few images and
 iterations on a CPU: minutes. Threads decide rounding: keep OMP_NUM_THREADS as it is.
+
+With --pipelines the chain is run once for each of these refiners. Data, classifier and
+seeds are those of one run, stopped and left alone, that all start from; processes are
+forked from one that has imported all they need. The saliency maps are blurred masks of
+the generator, that is extra supervision.
 """
 
 import json
-import os
 import random
-import signal
-import subprocess
+import shutil
 import sys
-import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from mmengine.config import Config, ConfigDict
+from PIL import Image, ImageFilter
 from rich.console import Console
 from rich.table import Table
+from stopped_runs import REPOSITORY, Chain, Moment, compare, contents, import_all
 
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.checkpoint import find_checkpoint, read_checkpoint
-from mmwsss.utils.digests import digest_file, digest_json, digest_tensors
-from mmwsss.utils.errors import WSSSError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIG = 'configs/pipelines/acr_embedded.py'
-CLASSES = 'torch,brush,camera,radio,cactus,beetle'
+CONFIGS = REPOSITORY / 'configs/pipelines'
+CONFIG = 'acr_embedded'
+CLASSES = ['torch', 'brush', 'camera', 'radio', 'cactus', 'beetle']
 EPOCHS, ITERATIONS, SAVED_EVERY = 3, 6, 2
-OPTIONS = (
-    *('data.synthetic.train=24', 'data.synthetic.val=8', 'data.synthetic.test=8'),
-    f'classifier.options.train_cfg.max_epochs={EPOCHS}',
-    'classifier.options.train_cfg.val_interval=1',
-    'classifier.options.train_dataloader.batch_size=4',
-    'classifier.options.default_hooks.logger.interval=1',
-    'classifier.options.param_scheduler.0.end=4',
-    f'segmentor.options.train_cfg.max_iters={ITERATIONS}',
-    'segmentor.options.train_dataloader.batch_size=4',
-    f'segmentor.options.train_dataloader.dataset.allow_absent=[{CLASSES}]',
-    f'segmentor.options.default_hooks.checkpoint.interval={SAVED_EVERY}',
-    'segmentor.options.default_hooks.logger.interval=1',
-    'segmentor.options.param_scheduler.0.end=2',
-    'segmentor.options.param_scheduler.1.begin=2',
-    f'segmentor.options.param_scheduler.1.end={ITERATIONS}',
-)
-COMPARED = (
-    *('data/**/*', 'labels/**/*', 'seeds/*.json', 'seeds/*.npz', 'test/metrics.json'),
-    'stages/*.begun',
-)
-TRAINED = ('classifier', 'segmentor')
-POLL_SECONDS = 0.002
+OPTIONS = {
+    'data.synthetic.train': 24,
+    'data.synthetic.val': 8,
+    'data.synthetic.test': 8,
+    'classifier.options': {
+        'train_cfg.max_epochs': EPOCHS,
+        'train_cfg.val_interval': 1,
+        'train_dataloader.batch_size': 4,
+        'default_hooks.logger.interval': 1,
+        'param_scheduler.0.end': 4,
+    },
+    'segmentor.options': {
+        'train_cfg.max_iters': ITERATIONS,
+        'train_dataloader.batch_size': 4,
+        'train_dataloader.dataset.allow_absent': CLASSES,
+        'default_hooks.checkpoint.interval': SAVED_EVERY,
+        'default_hooks.logger.interval': 1,
+        'param_scheduler.0.end': 2,
+        'param_scheduler.1.begin': 2,
+        'param_scheduler.1.end': ITERATIONS,
+    },
+}
+NETWORK_OPTIONS = {
+    'refinement.options': {
+        'train_cfg.max_epochs': EPOCHS,
+        'train_dataloader.batch_size': 4,
+        'train_dataloader.dataset.allow_absent': CLASSES,
+        'default_hooks.logger.interval': 1,
+    },
+}
+SALIENCY = 'saliency'
+BLUR = 4
+PIPELINES = {
+    'threshold': ('acr_embedded', dict(type='threshold')),
+    'pamr': ('acr_embedded', dict(type='pamr')),
+    'densecrf': ('acr_embedded', dict(type='densecrf')),
+    'saliency': ('acr_embedded', dict(type='saliency', folder=SALIENCY)),
+    'psa': ('acr_embedded_psa', dict(type='psa')),
+    'irn': ('acr_embedded_irn', dict(type='irn')),
+}
+"""Pipeline config and refiner by name."""
+SHARED = ('data', 'classifier', 'seeds')
 RANDOM_SEED = 0
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A moment to kill a run at.
-
-    Args:
-        stage: The stage it lies in.
-        name: What has just happened.
-        files: Pattern of files below the work directory to wait for.
-        count: How many of them.
-        lines: Texts of which the stage's log must gain one, in place of files.
-        seconds: Time since the start to wait for, in place of both.
-    """
-
-    stage: str
-    name: str
-    files: str = ''
-    count: int = 1
-    lines: tuple[str, ...] = ()
-    seconds: float = 0.0
-
-    def watch(self, work_dir: Path) -> Callable[[], bool]:
-        """Return a function that tells whether the moment has come."""
-        if self.seconds:
-            end = time.monotonic() + self.seconds
-            return lambda: time.monotonic() >= end
-        if self.files:
-            return lambda: len(list(work_dir.glob(self.files))) >= self.count
-        log = work_dir / 'logs' / f'{self.stage}.log'
-        begin = log.stat().st_size if log.exists() else 0
-
-        def has_line() -> bool:
-            if not log.exists():
-                return False
-            with log.open('rb') as file:
-                file.seek(begin)
-                content = file.read()
-            return any(line.encode() in content for line in self.lines)
-
-        return has_line
-
 
 MOMENTS = (
     Moment('data', 'some images written', files='data/JPEGImages/*.jpg', count=5),
@@ -116,6 +96,20 @@ MOMENTS = (
     Moment('seeds', 'first seed', files='labels/seeds/*.seed'),
     Moment('seeds', 'some seeds', files='labels/seeds/*.seed', count=9),
     Moment('seeds', 'all seeds', files='labels/seeds/*.seed', count=24),
+    Moment('affinity_labels', 'first label', files='affinity_labels/labels/*.png'),
+    Moment(
+        'affinity_labels', 'some labels', files='affinity_labels/labels/*.png', count=9
+    ),
+    Moment(
+        'affinity_labels', 'all labels', files='affinity_labels/labels/*.png', count=24
+    ),
+    Moment('refinement', 'starting, no checkpoint', files='refinement/*.py'),
+    Moment('refinement', 'in epoch 1, no checkpoint', lines=('Epoch(train) [1][2/',)),
+    Moment('refinement', 'first checkpoint appears', files='refinement/epoch_1.pth'),
+    Moment('refinement', 'in epoch 2', lines=('Epoch(train) [2][4/',)),
+    Moment('refinement', 'in epoch 3', lines=('Epoch(train) [3][2/',)),
+    Moment('refinement', 'last checkpoint appears', files='refinement/epoch_3.pth'),
+    Moment('refinement', 'trained, resumed', lines=('resumed epoch: 3',)),
     Moment('labels', 'first label', files='labels/labels/*.png'),
     Moment('labels', 'some labels', files='labels/labels/*.png', count=9),
     Moment('labels', 'all labels', files='labels/labels/*.png', count=24),
@@ -141,114 +135,122 @@ def parse_arguments() -> Namespace:
         metavar='N',
         help='kill N times more, in a run of its own, after random times',
     )
-    return parser.parse_args()
+    parser.add_argument(
+        '--pipelines',
+        nargs='+',
+        choices=sorted(PIPELINES),
+        default=[],
+        help='refiners whose chains are stopped, in place of the one of acr_embedded',
+    )
+    args = parser.parse_args()
+    if args.pipelines and args.random:
+        parser.error('--random is of the one chain without --pipelines')
+    return args
 
 
-def start(work_dir: Path) -> subprocess.Popen:
-    """Start the pipeline as leader of a process group of its own."""
-    work_dir.mkdir(parents=True, exist_ok=True)
-    tool = str(REPOSITORY / 'tools/run_pipeline.py')
-    line = [sys.executable, tool, str(REPOSITORY / CONFIG), '--work-dir', str(work_dir)]
-    with (work_dir / 'run.log').open('a') as log:
-        return subprocess.Popen(
-            [*line, '--cfg-options', *OPTIONS],
-            cwd=REPOSITORY,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=os.environ | {'PYTHONPATH': str(REPOSITORY)},
-        )
+def write_config(
+    path: Path, name: str = CONFIG, refiner: dict | None = None
+) -> list[str]:
+    """Write a pipeline config with few images and iterations.
 
-
-def kill_at(work_dir: Path, moment: Moment) -> dict:
-    """Run the pipeline until a moment, at the latest until its stage ends, and kill it.
+    Args:
+        path: Where.
+        name: The config that it starts from.
+        refiner: In place of that config's.
 
     Returns:
-        Stage, moment, whether it was killed, and whether the stage was unfinished.
+        The stages that it has.
     """
-    has_come = moment.watch(work_dir)
-    record = work_dir / f'stages/{moment.stage}.json'
-    process = start(work_dir)
-    while process.poll() is None and not has_come() and not record.exists():
-        time.sleep(POLL_SECONDS)
-    killed = process.poll() is None
-    if killed:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return dict(
-        stage=moment.stage,
-        moment=moment.name,
-        killed=killed,
-        unfinished=not record.exists(),
-    )
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    network = 'refinement' in config
+    config.merge_from_dict(OPTIONS | (NETWORK_OPTIONS if network else {}))
+    if refiner:
+        config.labels = ConfigDict(refiner=refiner)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config.dump(path)
+    new = ('affinity_labels', 'refinement') if network else ()
+    return [*SHARED, *new, 'labels', 'segmentor', 'test']
 
 
-def complete(work_dir: Path) -> float:
-    """Run the pipeline to its end and return the seconds.
-
-    Raises:
-        WSSSError: if it fails.
-    """
-    started = time.monotonic()
-    if start(work_dir).wait():
-        raise WSSSError(f'the pipeline failed, see {work_dir}/run.log')
-    return time.monotonic() - started
-
-
-def contents(work_dir: Path) -> dict[str, str]:
-    """Return a digest of each thing that a run must give whether stopped or not."""
-    files = (path for pattern in COMPARED for path in work_dir.glob(pattern))
-    found = {
-        path.relative_to(work_dir).as_posix(): digest_file(path)
-        for path in files
-        if path.is_file()
-    }
-    for name in TRAINED:
-        checkpoint = read_checkpoint(find_checkpoint(work_dir / name))
-        optimizer = checkpoint['optimizer']
-        state = {
-            f'{key} {part}': value
-            for key, parts in optimizer['state'].items()
-            for part, value in parts.items()
-        }
-        found[f'{name}: weights'] = digest_tensors(checkpoint['state_dict'])
-        found[f'{name}: optimizer'] = digest_tensors(state)
-        found[f'{name}: schedules'] = digest_json(
-            [checkpoint['param_schedulers'], optimizer['param_groups']]
-        )
-    return found
-
-
-def compare(straight: dict[str, str], stopped: dict[str, str]) -> dict[str, dict]:
-    """Return by kind how many things are equal, and which differ."""
-    kinds: dict[str, dict] = {}
-    for name in sorted(straight.keys() | stopped.keys()):
-        kind = name.split('/')[0] if not name.startswith('labels/') else name
-        kind = '/'.join(kind.split('/')[:2])
-        entry = kinds.setdefault(kind, dict(equal=0, differing=[]))
-        if straight.get(name) == stopped.get(name):
-            entry['equal'] += 1
-        else:
-            entry['differing'].append(name)
-    return kinds
+def moments_in(stages: list[str]) -> list[Moment]:
+    """Return the moments that lie in these stages."""
+    return [moment for moment in MOMENTS if moment.stage in stages]
 
 
 def study(work_dir: Path, *, random_kills: int) -> dict:
     """Run the pipeline undisturbed, killed at all moments, and at random ones."""
-    seconds = complete(work_dir / 'straight')
+    config = work_dir / 'chain.py'
+    stages = write_config(config)
+    seconds = Chain(config, work_dir / 'straight').complete()
     straight = contents(work_dir / 'straight')
     draws = random.Random(RANDOM_SEED)
     # each run gets as far as its time lets it
     times = [draws.uniform(0, seconds / random_kills) for _ in range(random_kills)]
     after = [Moment('any', f'after {t:.1f} s', seconds=t) for t in times]
     result: dict = dict(seconds_undisturbed=round(seconds, 1), runs={})
-    for name, moments in dict(stopped=MOMENTS, at_random=after).items():
+    for name, moments in dict(stopped=moments_in(stages), at_random=after).items():
         if moments:
-            kills = [kill_at(work_dir / name, moment) for moment in moments]
-            complete(work_dir / name)
-            compared = compare(straight, contents(work_dir / name))
-            result['runs'][name] = dict(kills=kills, compared=compared)
+            chain = Chain(config, work_dir / name)
+            result['runs'][name] = stop_and_compare(chain, moments, straight)
     return result
+
+
+def stop_and_compare(
+    chain: Chain, moments: list[Moment], straight: dict[str, str]
+) -> dict:
+    """Kill a chain at moments, let it end, and compare with an undisturbed one."""
+    kills = [chain.kill_at(moment) for moment in moments]
+    chain.complete()
+    return dict(kills=kills, compared=compare(straight, contents(chain.work_dir)))
+
+
+def study_refiners(work_dir: Path, names: list[str]) -> dict:
+    """Run the chains of refiners undisturbed and killed at all moments.
+
+    Args:
+        work_dir: Folder of the study.
+        names: Keys of ``PIPELINES``.
+    """
+    import_all()
+    result: dict = dict(seconds_undisturbed={}, runs={})
+    for name in ('shared', *names):
+        config = work_dir / name / 'chain.py'
+        start, refiner = PIPELINES.get(name, (CONFIG, None))
+        if refiner and 'folder' in refiner:
+            refiner = refiner | dict(folder=write_saliency(work_dir))
+        stages = write_config(config, start, refiner)
+        stages = stages[: len(SHARED)] if name == 'shared' else stages[len(SHARED) :]
+        straight, stopped = (
+            Chain(config, work_dir / name / kind, until=stages[-1], forked=True)
+            for kind in ('straight', 'stopped')
+        )
+        if name != 'shared':
+            for chain in (straight, stopped):
+                kind = chain.work_dir.name
+                shutil.copytree(work_dir / 'shared' / kind, chain.work_dir)
+        result['seconds_undisturbed'][name] = round(straight.complete(), 1)
+        result['runs'][name] = stop_and_compare(
+            stopped, moments_in(stages), contents(straight.work_dir)
+        )
+    return result
+
+
+def write_saliency(work_dir: Path) -> str:
+    """Write saliency maps of the training images, and return their folder.
+
+    They are the generator's masks, blurred, as no saliency model is at hand.
+    """
+    folder = work_dir / SALIENCY
+    folder.mkdir()
+    masks = work_dir / 'shared/straight/data/SegmentationClass'
+    for path in sorted(masks.glob('train_*.png')):
+        with Image.open(path) as mask:
+            # 0 is the background, 255 the edge of an object
+            salient = Image.frombytes(
+                'L', mask.size, bytes(255 * (value > 0) for value in mask.tobytes())
+            )
+        salient.filter(ImageFilter.GaussianBlur(BLUR)).save(folder / path.name)
+    return str(folder)
 
 
 def show(result: dict, console: Console) -> bool:
@@ -277,7 +279,10 @@ def main() -> int:
     if work_dir.exists() and any(work_dir.iterdir()):
         print(f'{work_dir} is not empty: choose another folder', file=sys.stderr)
         return 1
-    result = study(work_dir, random_kills=args.random)
+    if args.pipelines:
+        result = study_refiners(work_dir, args.pipelines)
+    else:
+        result = study(work_dir, random_kills=args.random)
     text = json.dumps(result, indent=1)
     atomic_write_text(work_dir / 'study.json', text + '\n')
     return 0 if show(result, Console(markup=False)) else 1
