@@ -170,6 +170,14 @@ def test_refusals(flags, options, message, tmp_path, monkeypatch, capfd):
     assert out.read_bytes() == b'of last time'
 
 
+def test_place_of_the_archive_is_tried_first(tmp_path, monkeypatch, capfd):
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit):
+        submit(monkeypatch, tmp_path / 'file/a.tgz', PLAIN, '--list', 'absent')
+    error = capfd.readouterr().err
+    assert 'cannot write' in error and 'a part of the path is a file' in error
+
+
 def test_labels_of_another_size_or_of_no_class(functions, place, tmp_path):
     name = read_split(place / DATA, 'val')[0]
     images = {name: str(place / DATA / f'JPEGImages/{name}.jpg')}

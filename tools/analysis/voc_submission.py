@@ -28,13 +28,12 @@ from PIL import Image
 from mmwsss.apis.launch import (
     add_common_arguments,
     check_fits,
-    check_writable,
     read_config,
     run_tool,
 )
 from mmwsss.datasets.tag_list import some_names
 from mmwsss.datasets.voc import read_voc_list
-from mmwsss.utils.atomic import atomic_writer
+from mmwsss.utils.atomic import atomic_writer, write_error
 from mmwsss.utils.checkpoint import find_checkpoint
 from mmwsss.utils.errors import ConfigError, DataError
 from mmwsss.utils.label_codec import LabelCodec
@@ -194,6 +193,20 @@ def encoded_labels(
     return files
 
 
+def check_place(out: Path) -> None:
+    """Check, before the long part, that a file can be written.
+
+    Raises:
+        ArtefactError: if not.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise write_error(out, error) from error
+
+
 def write_archive(out: str | Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write a .tgz of files by their names in it; its bytes depend on these alone."""
     with (
@@ -221,7 +234,7 @@ def predict(config: Config) -> BaseSegDataset:
 def main() -> None:
     """Predict and pack."""
     args = parse_arguments()
-    check_writable(str(Path(args.out).parent))
+    check_place(Path(args.out))
     with tempfile.TemporaryDirectory(prefix='voc_submission_') as labels:
         config = submission_config(args, labels)
         split, ids = listed_images(config)
