@@ -47,7 +47,7 @@ model = dict(
 """
 
 
-def write_network(folder, *, text=PSA_CONFIG, seed=0, scale=0.3):
+def write_network(folder, *, text=PSA_CONFIG, seed=0, scale=0.5):
     """Write a config and random weights far from zero; return both paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def write_network(folder, *, text=PSA_CONFIG, seed=0, scale=0.3):
     return str(config), write_weights(folder / 'network.pth', text, seed, scale)
 
 
-def write_weights(path, text, seed=0, scale=0.3):
+def write_weights(path, text, seed=0, scale=0.5):
     """Write random weights that fit the network of a config's text."""
     generator = torch.Generator().manual_seed(seed)
     state = {
@@ -80,6 +80,8 @@ def drawn_image(height, width, seed=0):
 
 
 def drawn_maps(count, height, width, seed=0):
-    """Return maps (count, height, width) float32 in [0, 1]."""
+    """Return maps (count, height, width) float32 in [0, 1], even in squares of 4."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(count, height, width, generator=generator)
+    squares = torch.rand(count, height // 4 + 1, width // 4 + 1, generator=generator)
+    wide = squares.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    return wide[:, :height, :width]

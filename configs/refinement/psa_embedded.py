@@ -1,0 +1,9 @@
+# PSA's AffinityNet on the embedded data set, a minute on a CPU.
+_base_ = [
+    '../_base_/models/psa_embedded.py',
+    '../_base_/datasets/synthetic_affinity.py',
+    '../_base_/schedules/embedded_15e.py',
+    '../_base_/default_runtime.py',
+]
+val_cfg = None
+test_cfg = None
