@@ -30,6 +30,7 @@ from mmwsss.apis import pseudo_labels  # noqa: F401 (imported before the forks)
 from mmwsss.apis.pipeline import Pipeline, StageError
 from mmwsss.apis.pipeline_stages import StageBuilder
 from mmwsss.utils.checkpoint import find_checkpoint, read_checkpoint
+from mmwsss.utils.digests import digest_tensors
 
 for name in ('mmseg.models', 'mmseg.visualization', 'mmpretrain.evaluation'):
     importlib.import_module(name)  # so that no fork has to
@@ -66,6 +67,21 @@ CONFIG = dict(
             'default_hooks.checkpoint.interval': 2,
         },
     ),
+)
+REFINED = CONFIG | dict(
+    refinement=dict(
+        config=str(ROOT / 'configs/refinement/irn_embedded.py'),
+        options={
+            'train_dataloader.batch_size': 4,
+            'train_dataloader': ALONE,
+            'train_dataloader.dataset.allow_absent': FOREGROUND,
+            'train_cfg.max_epochs': 2,
+        },
+        labels=dict(
+            type='threshold', background_threshold=0.2, foreground_threshold=0.4
+        ),
+    ),
+    labels=dict(refiner=dict(type='irn', steps=16)),
 )
 NO_MASKS = dict(test_dataloader=None, test_evaluator=None, test_cfg=None)
 NO_VALIDATION = dict(val_dataloader=None, val_evaluator=None, val_cfg=None)
@@ -177,6 +193,41 @@ def test_chain_and_the_same_killed_in_each_stage(forking, tmp_path):
     pipeline_of(killed).run()
     assert not forking
     assert_same_results(straight, killed)
+
+
+def test_a_refinement_network_killed_in_each_of_its_stages(forking, tmp_path):
+    straight, killed = tmp_path / 'straight', tmp_path / 'killed'
+    pipeline_of(straight, REFINED).run(until='seeds')
+    shutil.copytree(straight, killed)
+    pipeline_of(straight, REFINED).run(until='labels')
+    forking += [
+        killed / 'affinity_labels/labels/train_00004.png',
+        killed / 'refinement/epoch_1.pth',
+        killed / 'labels/labels/train_00004.png',
+    ]
+    for name in ('affinity_labels', 'refinement', 'labels'):
+        with pytest.raises(StageError, match=f'stage {name} failed with exit code -9'):
+            pipeline_of(killed, REFINED).run(until='labels')
+        tear(killed / name)
+    pipeline_of(killed, REFINED).run(until='labels')
+    assert not forking
+    for folder in ('affinity_labels', 'labels'):
+        assert files_of(killed / folder) == files_of(straight / folder)
+    made = [
+        read_checkpoint(find_checkpoint(path / 'refinement'))['state_dict']
+        for path in (straight, killed)
+    ]
+    assert made[0].keys() == made[1].keys()
+    assert all(torch.equal(weight, made[1][key]) for key, weight in made[0].items())
+    manifests = [
+        json.loads((straight / f'{name}/labels.json').read_text())
+        for name in ('affinity_labels', 'labels')
+    ]
+    assert manifests[0]['seeds'] == manifests[1]['seeds']
+    assert manifests[0]['refiner']['type'] == 'ThresholdRefiner'
+    assert manifests[0]['ignored_pixels'] > 0
+    assert manifests[1]['refiner']['weights'] == digest_tensors(made[0])
+    assert str(tmp_path) not in json.dumps(manifests)
 
 
 def tear(folder):

@@ -109,7 +109,12 @@ MOMENTS = (
     Moment('refinement', 'in epoch 2', lines=('Epoch(train) [2][4/',)),
     Moment('refinement', 'in epoch 3', lines=('Epoch(train) [3][2/',)),
     Moment('refinement', 'last checkpoint appears', files='refinement/epoch_3.pth'),
-    Moment('refinement', 'trained, resumed', lines=('resumed epoch: 3',)),
+    # saved for the first time, or resumed behind it
+    Moment(
+        'refinement',
+        'trained, not recorded',
+        lines=('Saving checkpoint at 3', 'resumed epoch: 3'),
+    ),
     Moment('labels', 'first label', files='labels/labels/*.png'),
     Moment('labels', 'some labels', files='labels/labels/*.png', count=9),
     Moment('labels', 'all labels', files='labels/labels/*.png', count=24),
