@@ -208,12 +208,15 @@ def test_labels_of_degraded_seeds_can_be_trained_on(voc_root, tmp_path, monkeypa
 
 def test_contender_takes_every_combination():
     search = tool('refiner_search')
-    contender = search.Contender('a', {'type': 't', 'x': 1}, {'x': (2, 3), 'y': (4, 5)})
+    grids = [dict(x=(2, 3), y=(4, 5)), dict(z=(6,))]
+    contender = search.Contender('a', dict(type='t', x=1), grids)
     assert contender.candidates() == [
-        dict(type='t', x=x, y=y) for x in (2, 3) for y in (4, 5)
+        *(dict(type='t', x=x, y=y) for x in (2, 3) for y in (4, 5)),
+        dict(type='t', x=1, z=6),
     ]
     assert contender.searched(dict(type='t', x=3, y=5)) == dict(x=3, y=5)
-    assert search.Contender('a', {'type': 't'}).candidates() == [{'type': 't'}]
+    assert search.Contender('a', dict(type='t')).candidates() == [dict(type='t')]
+    assert search.in_words(dict(a=1 / 3, b='cam', c=None)) == 'a 0.333, b cam'
     assert search.in_words({}) == '-'
 
 
@@ -253,7 +256,7 @@ def test_search_takes_the_best_and_keeps_what_it_found(judged, monkeypatch):
     search = tool('refiner_search')
     levels = (0.05, 0.3, 0.5, 0.95)
     contender = search.Contender(
-        'threshold', dict(type='threshold'), dict(background_threshold=levels)
+        'threshold', dict(type='threshold'), [dict(background_threshold=levels)]
     )
     best, tried = judged.search(contender)
     found = [iou_by_sets(judged, level) for level in levels]
@@ -305,7 +308,7 @@ def test_table_of_gains(run, tmp_path):
 def test_processes_give_the_same_figures(run, tmp_path, monkeypatch):
     gain = tool('refiner_gain')
     (pamr,) = (part for part in gain.REFINERS if part['label'] == 'PAMR')
-    monkeypatch.setitem(pamr, 'search', dict(background_threshold=(0.3, 0.5)))
+    monkeypatch.setitem(pamr, 'search', [dict(background_threshold=(0.3, 0.5))])
 
     def figures(jobs):
         report = run('--only', 'PAMR', '--work-dir', tmp_path / f'{jobs}', jobs=jobs)

@@ -91,7 +91,7 @@ def parts():
         dict(
             label=label,
             refiner=dict(type=label.lower()),
-            search=dict(background_threshold=[0.1, 0.2]),
+            search=[dict(background_threshold=[0.1, 0.2])],
         )
         for label in ('threshold', 'PAMR')
     ]

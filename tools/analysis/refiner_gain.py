@@ -46,31 +46,38 @@ from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import ConfigError
 
 LEVELS = tuple(step / 20 for step in range(3, 15))
-CRF_LEVELS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-NETWORK_SEARCH = dict(background_threshold=LEVELS)
+SURENESS = dict(certainty=(None, 0.7))
+CRF_SEARCH = [
+    dict(background_threshold=LEVELS[:7], **SURENESS),
+    dict(alpha=(0.5, 1.0, 2.0, 4.0, 8.0), **SURENESS),
+]
+NETWORK_SEARCH: dict[str, dict[str, Sequence[float]]] = dict(
+    psa=dict(exponent=(4.0, 8.0), alpha=(1.0, 2.0, 4.0, 8.0, 16.0)),
+    irn=dict(exponent=(5.0, 10.0), background_threshold=LEVELS[:9]),
+)
 REFINERS: list[dict[str, Any]] = [
     dict(
         label='threshold',
         refiner=dict(type='threshold'),
-        search=dict(background_threshold=LEVELS),
+        search=[dict(background_threshold=LEVELS)],
     ),
     dict(
         label='PAMR',
         refiner=dict(type='pamr'),
-        search=dict(background_threshold=LEVELS),
+        search=[dict(background_threshold=LEVELS)],
     ),
     *(
         dict(
             label=f'CRF {preset}',
             refiner=dict(type='densecrf', preset=preset),
-            search=dict(background_threshold=CRF_LEVELS),
+            search=CRF_SEARCH,
         )
         for preset in ('cam', 'irn', 'deeplabv2')
     ),
     dict(
         label='saliency',
         refiner=dict(type='saliency'),
-        search=dict(salient=(32 / 255, 0.5, 1.0)),
+        search=[dict(salient=(32 / 255, 0.5, 1.0))],
     ),
 ]
 RAW = 'seeds, best threshold'
@@ -122,10 +129,13 @@ def network_contender(text: str) -> dict[str, Any]:
     """
     name, _, places = text.partition('=')
     config, _, checkpoint = places.partition(',')
-    if not (name and config and checkpoint):
-        raise ConfigError(f'--network: expected NAME=CONFIG,CHECKPOINT, got {text!r}')
+    if not (name in NETWORK_SEARCH and config and checkpoint):
+        raise ConfigError(
+            '--network: expected NAME=CONFIG,CHECKPOINT with NAME among '
+            f'{", ".join(NETWORK_SEARCH)}, got {text!r}'
+        )
     refiner = dict(type=name, config=config, checkpoint=checkpoint)
-    return dict(label=name.upper(), refiner=refiner, search=NETWORK_SEARCH)
+    return dict(label=name.upper(), refiner=refiner, search=[NETWORK_SEARCH[name]])
 
 
 def parts_of(args: Namespace) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +44,32 @@ class Contender:
     Args:
         label: Its name in a table.
         refiner: Type and settings that stay.
-        search: Values of each setting that is searched, in every combination.
+        search: Grids, each with the values of settings, in every combination. Those
+            of one grid are no settings of another's candidates.
     """
 
     label: str
     refiner: Settings
-    search: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    search: Sequence[Mapping[str, Sequence[Any]]] = ({},)
 
     def candidates(self) -> list[dict[str, Any]]:
         """Return the settings of every combination.
 
         Example:
-            >>> Contender('a', {'type': 'x'}, {'alpha': (4, 8)}).candidates()
-            [{'type': 'x', 'alpha': 4}, {'type': 'x', 'alpha': 8}]
+            >>> grids = ({'alpha': (4, 8)}, {'background_threshold': (0.3,)})
+            >>> [list(c.values()) for c in Contender('a', {}, grids).candidates()]
+            [[4], [8], [0.3]]
         """
-        chosen = itertools.product(*self.search.values())
-        return [{**self.refiner, **dict(zip(self.search, own))} for own in chosen]
+        return [
+            {**self.refiner, **dict(zip(grid, values))}
+            for grid in self.search
+            for values in itertools.product(*grid.values())
+        ]
 
     def searched(self, settings: Settings) -> dict[str, Any]:
         """Return the part of a candidate's settings that was searched."""
-        return {name: settings[name] for name in self.search}
+        names = dict.fromkeys(name for grid in self.search for name in grid)
+        return {name: settings[name] for name in names if name in settings}
 
 
 @dataclass(frozen=True)
@@ -243,10 +249,12 @@ def contenders_of(
 
 
 def in_words(settings: Settings) -> str:
-    """Return settings for a cell of a table.
+    """Return settings for a cell of a table; those that are None are left out.
 
     Example:
-        >>> in_words({'alpha': 4, 'certainty': None})
-        'alpha 4, certainty None'
+        >>> in_words({'background_threshold': 32 / 255, 'certainty': None})
+        'background_threshold 0.125'
     """
-    return ', '.join(f'{name} {value}' for name, value in settings.items()) or '-'
+    known = {name: value for name, value in settings.items() if value is not None}
+    shown = (v if isinstance(v, str) else f'{v:.3g}' for v in known.values())
+    return ', '.join(f'{name} {value}' for name, value in zip(known, shown)) or '-'

@@ -108,7 +108,7 @@ def tune(
     for part in parts:
         label = part['label']
         refiner = {**part['refiner'], **places.get(label, {})}
-        contender = Contender(label, refiner, part.get('search', {}))
+        contender = Contender(label, refiner, part.get('search', [{}]))
         best, tried = judged.search(contender)
         found = max(entry['mIoU'] for entry in tried)
         chosen = contender.searched(best)

@@ -2,27 +2,51 @@
 # seed of the generator, and on its seeds each refiner's labels and a segmentor.
 title = 'Refiners on the embedded data set'
 synthetic = dict(train=480, val=120, test=120)
-classifier = dict(config='configs/acr/hybrid_embedded.py')
-segmentor = dict(config='configs/segmentation/deeplabv2_embedded.py')
+classifier = dict(config='configs/acr/hybrid_embedded.py', options={})
+segmentor = dict(config='configs/segmentation/deeplabv2_embedded.py', options={})
 seeds = [0, 1, 2]
 tuning_seed = 100
 levels = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65]
+presets = ['cam', 'irn', 'deeplabv2']
+band = dict(type='threshold', background_threshold=0.1, foreground_threshold=0.3)
 refiners = [
     dict(
         label='threshold',
         refiner=dict(type='threshold'),
-        search=dict(background_threshold=levels),
+        search=[dict(background_threshold=levels)],
     ),
     dict(
         label='PAMR',
         refiner=dict(type='pamr'),
-        search=dict(background_threshold=levels),
+        search=[dict(background_threshold=levels)],
     ),
     dict(
         label='CRF',
         refiner=dict(type='densecrf'),
-        search=dict(
-            preset=['cam', 'irn', 'deeplabv2'], background_threshold=levels[::2]
+        search=[
+            dict(preset=presets, background_threshold=levels[:7]),
+            dict(preset=presets, alpha=[0.5, 1.0, 2.0, 4.0, 8.0]),
+        ],
+    ),
+    dict(
+        label='PSA',
+        refiner=dict(type='psa'),
+        refinement=dict(
+            config='configs/refinement/psa_embedded.py', options={}, labels=band
         ),
+        search=[dict(exponent=[4.0, 8.0], alpha=[1.0, 2.0, 4.0, 8.0, 16.0])],
+    ),
+    dict(
+        label='IRN',
+        refiner=dict(type='irn'),
+        refinement=dict(
+            config='configs/refinement/irn_embedded.py', options={}, labels=band
+        ),
+        search=[
+            dict(
+                exponent=[5.0, 10.0],
+                background_threshold=[0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5],
+            )
+        ],
     ),
 ]
