@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from mmwsss.functional.refinement import pamr as module
 from mmwsss.functional.refinement.pamr import (
     DILATIONS,
     pamr,
@@ -90,6 +92,77 @@ def test_defaults_in_single_precision():
     assert DILATIONS == (1, 2, 4, 8, 12, 24)
 
 
+@pytest.mark.parametrize('values', [1, 40, 1 << 20])
+def test_bands_of_any_height_give_the_same(values, monkeypatch):
+    maps, image = arrays(9, 7)
+    expected = refined_by_loops(maps, image, (1, 3), 2)
+    monkeypatch.setattr(module, 'BAND', values)
+    found = pamr(torch.from_numpy(maps), torch.from_numpy(image), (1, 3), iterations=2)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10)
+
+
+def test_size_of_photographs_in_single_precision():
+    """Equal to the equations read one after the other in double precision."""
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.rand(shape, generator=generator, dtype=torch.float64)
+    # as of photographs: 256 levels, a region without any variation
+    image = (255 * F.interpolate(draw(1, 3, 45, 60), (90, 120))).round() / 255
+    image[..., 50:, :] = 0.5
+    maps = F.interpolate(draw(1, 4, 7, 9), (90, 120), mode='bilinear')[0]
+    found = pamr(maps.float(), image[0].float())
+    torch.testing.assert_close(
+        found.double(), refined_at_once(maps, image[0]), rtol=0, atol=1e-5
+    )
+
+
+def refined_at_once(maps, image, width=0.1, eps=1e-8):
+    """All neighbours of all pixels gathered by their coordinates."""
+    height, size = image.shape[1:]
+    rows, columns = torch.meshgrid(
+        torch.arange(height), torch.arange(size), indexing='ij'
+    )
+    places = torch.stack(
+        [
+            (rows + y).clamp(0, height - 1) * size + (columns + x).clamp(0, size - 1)
+            for y, x in offsets(DILATIONS)
+        ]
+    )
+    gather = lambda planes: planes.flatten(1)[:, places]
+    others, own = gather(image), image[:, None]
+    windows = torch.cat([others, own.expand(-1, len(DILATIONS), -1, -1)], 1)
+    kappa = (others - own).abs() / (width * windows.std(1, keepdim=True) + eps)
+    weights = (-kappa.mean(0)).softmax(0)
+    for _ in range(10):
+        maps = (weights * gather(maps)).sum(1)
+    return maps
+
+
+def test_threads_do_not_change_a_bit():
+    generator = torch.Generator().manual_seed(0)
+    maps, image = (torch.rand(n, 123, 161, generator=generator) for n in (4, 3))
+    threads, found = torch.get_num_threads(), []
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        found.append(pamr(maps, image, iterations=2))
+    torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_batch_is_refined_image_by_image():
+    first, second = arrays(6, 9), arrays(6, 9, seed=1)
+    maps, images = (
+        torch.from_numpy(np.stack(pair)) for pair in zip(first, second, strict=True)
+    )
+    found = pamr(maps, images, (1, 2, 4), iterations=3)
+    expected = [refined_by_loops(*pair, (1, 2, 4), 3) for pair in (first, second)]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10)
+    weights = pamr_affinity(images, (1, 2, 4))
+    torch.testing.assert_close(weights[1], pamr_affinity(images[1], (1, 2, 4)))
+    joint = propagate(maps, weights, (1, 2, 4), iterations=3)
+    torch.testing.assert_close(joint, found)
+
+
 def test_maps_stop_at_edges():
     """A soft map becomes two plateaus, one a region, with the mean of each."""
     image = torch.zeros(3, 12, 16)
@@ -140,6 +213,7 @@ def test_gradients():
     [
         ((2, 5, 5), (3, 5, 6), (1,), r'maps: expected shape \(K, 5, 6\), got \(2, 5'),
         ((5, 5), (3, 5, 5), (1,), r'maps: expected shape \(K, 5, 5\), got \(5, 5\)'),
+        ((2, 2, 5, 5), (3, 3, 5, 5), (1,), r'maps: expected shape \(3, K, 5, 5\)'),
         ((2, 5, 5), (3, 5, 5), (1, 0), r'dilations: expected some, >= 1, got \(1, 0\)'),
         ((2, 5, 5), (3, 5, 5), (), r'dilations: expected some, >= 1, got \(\)'),
     ],
