@@ -21,7 +21,9 @@ class ThresholdRefiner(Refiner):
 
     Args:
         background_threshold: Scores in [0, 1] up to this are background. It means what
-            the thresholds of ``SeedIoUMetric``'s curve mean.
+            the thresholds of ``SeedIoUMetric``'s curve mean. In its place
+            ``generate_pseudo_labels.py`` takes ``'gt_free'`` or ``'searched'`` as well
+            and chooses the number once, over all seeds.
         foreground_threshold: Scores above this are foreground and those between both
             thresholds undecided; without it nothing is undecided.
 
