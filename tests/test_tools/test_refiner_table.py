@@ -2,8 +2,13 @@
 
 import importlib
 import json
+import os
+import signal
 import statistics
+import subprocess
 import sys
+import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -268,3 +273,40 @@ def test_config_makes_pipelines(tmp_path):
         wanted = ['affinity_labels', 'refinement'] if 'refinement' in part else []
         assert stages == [*NAMES[:3], *wanted, *NAMES[3:]]
     assert StageBuilder is importlib.import_module('refiner_chains').StageBuilder
+
+
+def test_a_process_that_dies_is_told(chains, tmp_path, monkeypatch):
+    def run(chain, until):
+        if chain.label == 'b':
+            os.kill(os.getpid(), signal.SIGKILL)
+        return dict(labels=1.0)
+
+    monkeypatch.setattr(chains.Chain, 'run', run)
+    each = [chains.Chain({}, tmp_path, 0, label, {}, {}) for label in 'abc']
+    outcome = chains.run_all(each, [], 2)
+    assert sorted(outcome.figures) == [('a', 0), ('c', 0)]
+    assert outcome.failures == ['seed_0/b: its process was ended']
+
+
+def test_an_end_asked_for_ends_the_tools(chains, tmp_path):
+    """The driver gets SIGTERM while a stage sleeps; neither it nor the stage stays."""
+    note = tmp_path / 'pid'
+    sleeper = f'echo $$ > {note}; exec sleep 60'
+
+    def run(chain, until):
+        subprocess.run(['bash', '-c', sleeper], check=True)
+
+    def drive():
+        chains.end_by_signal()
+        chains.Chain.run = run
+        chains.run_all([chains.Chain({}, tmp_path, 0, 'a', {}, {})], [], 1)
+
+    process = get_context('fork').Process(target=drive)
+    process.start()
+    while not (note.exists() and note.read_text().strip()):
+        time.sleep(0.02)
+    process.terminate()
+    process.join(10)
+    assert process.exitcode == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)

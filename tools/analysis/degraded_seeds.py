@@ -1,8 +1,8 @@
 """Make seeds of masks, degraded on purpose: what refiners have to mend.
 
 python tools/analysis/degraded_seeds.py data/VOCdevkit/VOC2012 --list train \\
-    --images 600 --out work_dirs/refiner_gain/train \\
-    --refiner type=densecrf alpha=4 background_alpha=24
+    --images 600 --out work_dirs/refiner_gain/train --refiner type=densecrf \\
+    preset=deeplabv2 background_threshold=0.2 foreground_threshold=0.4
 Writes OUT/seeds, a store of seeds like those of a classifier, and with --refiner
 OUT/labels and OUT/labels.json: labels of these seeds, with undecided pixels where the
 refiner leaves some, that the networks of PSA and IRN learn from (tools/train.py with

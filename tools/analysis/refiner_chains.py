@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
 import traceback
+from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +165,7 @@ class Finished:
 def run_all(
     begun: Sequence[Chain], later: Iterable[Chain], jobs: int, until: str | None = None
 ) -> Finished:
-    """Run chains by several processes.
+    """Run chains by several processes, which end with this one.
 
     Args:
         begun: Those to run first, until their seeds are there if they are a base.
@@ -170,28 +173,57 @@ def run_all(
         jobs: Processes at once.
         until: Stage to stop behind, for those whose base is not among ``begun``.
     """
-    outcome, waiting = Finished(), list(later)
-    with ProcessPoolExecutor(jobs, mp_context=get_context('fork')) as pool:
-        running = {pool.submit(attempt, one, until): one for one in begun}
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                chain, (figures, failure) = running.pop(future), future.result()
+    outcome, waiting, ready = Finished(), list(later), deque(begun)
+    running: dict[Any, tuple[Any, Chain]] = {}
+    try:
+        while ready or running:
+            while ready and len(running) < jobs:
+                chain = ready.popleft()
+                connection, process = start(chain, until if chain in begun else None)
+                running[connection] = process, chain
+            for connection in wait(list(running)):
+                process, chain = running.pop(connection)
+                try:
+                    figures, failure = connection.recv()
+                except EOFError:
+                    figures, failure = {}, 'its process was ended'
+                process.join()
                 outcome.add(chain, figures, failure)
-                ready = [one for one in waiting if one.base == chain.folder]
                 if not failure:
-                    running |= {pool.submit(attempt, one, None): one for one in ready}
+                    ready += [one for one in waiting if one.base == chain.folder]
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+        for process, _ in running.values():
+            process.join()
     return outcome
 
 
-def attempt(chain: Chain, until: str | None) -> tuple[dict[str, Any], str]:
-    """Run a chain in a process of a pool; return its figures, or what went wrong."""
+def start(chain: Chain, until: str | None) -> tuple[Any, Any]:
+    """Start a process for a chain; return where its outcome comes from, and it."""
+    context = get_context('fork')
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=attempt, args=(theirs, chain, until))
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def attempt(connection: Any, chain: Chain, until: str | None) -> None:
+    """Run a chain; send its figures and '', or nothing and what went wrong."""
+    end_by_signal()
     try:
-        return chain.run('seeds' if chain.label == BASE else until), ''
+        figures = chain.run('seeds' if chain.label == BASE else until)
+        connection.send((figures, ''))
     except WSSSError as error:
-        return {}, f'{error}\n{getattr(error, "log_end", "")}'
+        connection.send(({}, f'{error}\n{getattr(error, "log_end", "")}'))
     except Exception:  # a chain that cannot run must not cost the others
-        return {}, traceback.format_exc()
+        connection.send(({}, traceback.format_exc()))
+
+
+def end_by_signal() -> None:
+    """Let SIGTERM unwind the stack: what was started is ended too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def network_places(chain: Chain) -> dict[str, str]:

@@ -11,8 +11,8 @@ command goes on: figures of finished settings are kept in --work-dir.
 Networks are trained beforehand, on degraded seeds of images that are not tested:
 
 python tools/analysis/degraded_seeds.py data/VOCdevkit/VOC2012 --list train_rest \\
-    --out work_dirs/refiner_gain/train \\
-    --refiner type=densecrf alpha=4 background_alpha=24 --jobs 2
+    --out work_dirs/refiner_gain/train --jobs 2 --refiner type=densecrf \\
+    preset=deeplabv2 background_threshold=0.2 foreground_threshold=0.4
 python tools/train.py configs/refinement/irn_lite0_voc.py \\
     --work-dir work_dirs/refiner_gain/irn --cfg-options \\
     train_dataloader.dataset.data_root=data/VOCdevkit/VOC2012 \\
@@ -52,7 +52,7 @@ CRF_SEARCH = [
     dict(alpha=(0.5, 1.0, 2.0, 4.0, 8.0), **SURENESS),
 ]
 NETWORK_SEARCH: dict[str, dict[str, Sequence[float]]] = dict(
-    psa=dict(exponent=(4.0, 8.0), alpha=(1.0, 2.0, 4.0, 8.0, 16.0)),
+    psa=dict(exponent=(4.0, 8.0), alpha=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
     irn=dict(exponent=(5.0, 10.0), background_threshold=LEVELS[:9]),
 )
 REFINERS: list[dict[str, Any]] = [

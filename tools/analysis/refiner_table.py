@@ -30,6 +30,7 @@ from refiner_chains import (
     NETWORK,
     RAW,
     Chain,
+    end_by_signal,
     network_places,
     run_all,
     use_threads,
@@ -261,6 +262,7 @@ def main() -> None:
     """Search settings, or fill the table."""
     args = parse_arguments()
     torch.set_num_threads(1)
+    end_by_signal()
     config = read_table(args.config, args.cfg_options)
     parts = rows_of(config, args.only)
     check_writable(str(args.work_dir))

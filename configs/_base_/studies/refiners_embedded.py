@@ -6,7 +6,7 @@ classifier = dict(config='configs/acr/hybrid_embedded.py', options={})
 segmentor = dict(config='configs/segmentation/deeplabv2_embedded.py', options={})
 seeds = [0, 1, 2]
 tuning_seed = 100
-levels = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65]
+levels = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85]
 presets = ['cam', 'irn', 'deeplabv2']
 band = dict(type='threshold', background_threshold=0.1, foreground_threshold=0.3)
 refiners = [
@@ -24,8 +24,8 @@ refiners = [
         label='CRF',
         refiner=dict(type='densecrf'),
         search=[
-            dict(preset=presets, background_threshold=levels[:7]),
-            dict(preset=presets, alpha=[0.5, 1.0, 2.0, 4.0, 8.0]),
+            dict(preset=presets, background_threshold=[0.4, 0.5, 0.6, 0.7, 0.8]),
+            dict(preset=presets, alpha=[0.25, 0.5, 1.0, 2.0, 4.0]),
         ],
     ),
     dict(
@@ -34,7 +34,7 @@ refiners = [
         refinement=dict(
             config='configs/refinement/psa_embedded.py', options={}, labels=band
         ),
-        search=[dict(exponent=[4.0, 8.0], alpha=[1.0, 2.0, 4.0, 8.0, 16.0])],
+        search=[dict(exponent=[4.0, 8.0], alpha=[0.25, 0.5, 1.0, 2.0, 4.0, 8.0])],
     ),
     dict(
         label='IRN',
@@ -45,7 +45,7 @@ refiners = [
         search=[
             dict(
                 exponent=[5.0, 10.0],
-                background_threshold=[0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5],
+                background_threshold=[0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
             )
         ],
     ),
