@@ -2,8 +2,9 @@
 _base_ = [
     '../_base_/models/psa_embedded.py',
     '../_base_/datasets/synthetic_affinity.py',
-    '../_base_/schedules/embedded_15e.py',
+    '../_base_/schedules/lite0_8e.py',
     '../_base_/default_runtime.py',
 ]
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 val_cfg = None
 test_cfg = None

@@ -6,6 +6,7 @@ and (y + dy_p, x + dx_p).
 """
 
 from collections.abc import Sequence
+from types import EllipsisType
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from mmwsss.functional.checks import check_shape
 
 BACKGROUND = 0
+Window = tuple[EllipsisType, slice, slice]
 
 
 class PairTargets(NamedTuple):
@@ -213,9 +215,7 @@ def labels_on_grid(labels: Tensor, stride: int, *, ignore_index: int = 255) -> T
     return torch.where(has_most, winner, ignore_index)
 
 
-def _overlap(
-    planes: Tensor, offset: tuple[int, int]
-) -> tuple[tuple[object, slice, slice], tuple[object, slice, slice]]:
+def _overlap(planes: Tensor, offset: tuple[int, int]) -> tuple[Window, Window]:
     """Return where pixels have a neighbour, and where those neighbours are."""
     own, other = [], []
     for size, step in zip(planes.shape[-2:], offset):

@@ -154,11 +154,13 @@ class NetworkRefiner(Refiner):
         """
         if not tags:
             return maps.new_zeros(maps.shape[1:], dtype=torch.int64)
-        if self.background_threshold is None:
+        if self.alpha is not None:
             background = background_by_power(maps, self.alpha)
             labels = torch.tensor([0, *(tag + 1 for tag in tags)], device=maps.device)
             return labels[self.walk(torch.cat([background, maps]), image).argmax(0)]
-        low, high = self.background_threshold, self.foreground_threshold
+        # without a power there is a threshold
+        low: Any = self.background_threshold
+        high = self.foreground_threshold
         scores = self.walk(maps, image)
         largest = scores.max().clamp(min=torch.finfo(scores.dtype).tiny)
         return label_with_band(

@@ -69,12 +69,13 @@ class PSANetwork(AffinityNetwork):
                 'model: expected one number of channels and one of in_channels a '
                 f'level, got {tuple(channels)} and {tuple(in_channels)}'
             )
-        self.levels = nn.ModuleList(
+        levels = [
             nn.Conv2d(width, reduced, 1, bias=False)
             for width, reduced in zip(in_channels, channels)
-        )
-        for level in self.levels:
+        ]
+        for level in levels:
             nn.init.kaiming_normal_(level.weight)
+        self.levels = nn.ModuleList(levels)
         self.join = nn.Conv2d(sum(channels), sum(channels), 1, bias=False)
         nn.init.xavier_uniform_(self.join.weight, gain=FEATURE_GAIN)
 
