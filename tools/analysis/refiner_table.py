@@ -10,8 +10,8 @@ winner. The second trains one classifier for each other seed, and on its seeds e
 refiner with those settings and a segmentor on its labels; it writes OUT.md, OUT.json.
 The row "seeds" takes the threshold that is best for the very seeds it labels, which no
 refiner is granted. A chain is a pipeline in a folder of its own, begun as a copy of its
-seed's finished classifier. Stopped, the same commands go on; --only with labels runs
-some of the refiners, and the table then has what is finished.
+seed's finished classifier; one begun with other settings is refused: remove its folder.
+Stopped, the same commands go on; --only LABEL ... takes some of the refiners.
 """
 
 from __future__ import annotations
