@@ -8,7 +8,7 @@ seeds = [0, 1, 2]
 tuning_seed = 100
 levels = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85]
 presets = ['cam', 'irn', 'deeplabv2']
-band = dict(type='threshold', background_threshold=0.1, foreground_threshold=0.3)
+band = dict(type='threshold', background_threshold=0.4, foreground_threshold=0.7)
 refiners = [
     dict(
         label='threshold',
@@ -34,7 +34,10 @@ refiners = [
         refinement=dict(
             config='configs/refinement/psa_embedded.py', options={}, labels=band
         ),
-        search=[dict(exponent=[4.0, 8.0], alpha=[0.25, 0.5, 1.0, 2.0, 4.0, 8.0])],
+        search=[
+            dict(exponent=[16.0, 32.0], background_threshold=[0.5, 0.6, 0.7, 0.8]),
+            dict(exponent=[16.0, 32.0], alpha=[0.5, 1.0]),
+        ],
     ),
     dict(
         label='IRN',
@@ -45,7 +48,7 @@ refiners = [
         search=[
             dict(
                 exponent=[5.0, 10.0],
-                background_threshold=[0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
+                background_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
             )
         ],
     ),
