@@ -141,12 +141,11 @@ def test_threads_do_not_change_a_bit():
     generator = torch.Generator().manual_seed(0)
     maps, image = (torch.rand(n, 123, 161, generator=generator) for n in (4, 3))
     threads, found = torch.get_num_threads(), []
-    for number in (1, 2, 3):
+    for number in (1, 2):
         torch.set_num_threads(number)
-        found.append(pamr(maps, image, iterations=2))
+        found.append(pamr(maps, image, (1, 3), iterations=1))
     torch.set_num_threads(threads)
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
+    assert torch.equal(*found)
 
 
 def test_batch_is_refined_image_by_image():

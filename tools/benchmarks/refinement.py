@@ -39,7 +39,9 @@ from mmwsss.utils.errors import DependencyError
 
 ITERATIONS = 10
 SIZE, SMALL = (375, 500), (60, 50)
-GRID = (24, 32)
+GRID, SCENES = (24, 32), 4
+COUNTS = dict(pamr=40, densecrf=8)
+"""Images of a timed run: some seconds in one process."""
 PROCESSES = dict(one_process=1, two_processes=2)
 RATES = (
     'images_per_second_one_process',
@@ -55,7 +57,7 @@ class Labelling(Dataset):
     Args:
         refiner: From maps to labels.
         classes: Maps an image, smooth ones.
-        count: Images.
+        count: Labels, of images that repeat.
         size: Their height and width.
     """
 
@@ -63,19 +65,20 @@ class Labelling(Dataset):
         self, refiner: Refiner, *, classes: int, count: int, size: tuple[int, int]
     ) -> None:
         height, width = size
-        self.refiner, self.tags = refiner, range(classes)
+        self.refiner, self.tags, self.count = refiner, range(classes), count
         self.images = [
             draw_scene(0, 'train', index, max(size)).image[:height, :width]
-            for index in range(count)
+            for index in range(SCENES)
         ]
-        grids = torch.rand(count, classes, *GRID)
+        grids = torch.rand(SCENES, classes, *GRID)
         self.maps = F.interpolate(grids, size, mode='bilinear')
 
     def __len__(self) -> int:
-        return len(self.images)
+        return self.count
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return self.refiner(self.maps[index], self.images[index], self.tags)
+        scene = index % SCENES
+        return self.refiner(self.maps[scene], self.images[scene], self.tags)
 
 
 def rates(name: str, labelling: Labelling, args: Namespace) -> dict[str, Any]:
@@ -106,7 +109,8 @@ def all_rates(args: Namespace, size: tuple[int, int]) -> list[dict[str, Any]]:
         except DependencyError as error:
             print(f'{name} is left out: {error}')
             continue
-        labelling = Labelling(refiner, classes=classes, count=args.images, size=size)
+        count = 2 if args.small else COUNTS[name]
+        labelling = Labelling(refiner, classes=classes, count=count, size=size)
         cases.append(rates(name, labelling, args))
     return cases
 
@@ -138,7 +142,6 @@ def main() -> None:
     """Measure and report."""
     parser = parser_of(__doc__, repeats=3)
     parser.add_argument('--labels', type=int, default=4)
-    parser.add_argument('--images', type=int, default=8, help='in each timed run')
     args = parser.parse_args()
     device = prepare(args)
     size = SMALL if args.small else SIZE
