@@ -82,39 +82,36 @@ def path_affinity(boundary: Tensor, offsets: Sequence[Offset]) -> Tensor:
     check_shape('boundary', boundary, ('B', 'h', 'w'))
     if not offsets:
         raise ValueError('offsets: expected some, got none')
-    height, width = boundary.shape[1:]
-    top = max(0, *(-dy for dy, _ in offsets))
-    left = max(0, *(-dx for _, dx in offsets))
-    below = max(0, *(dy for dy, _ in offsets))
-    right = max(0, *(dx for _, dx in offsets))
+    reach = max(abs(step) for offset in offsets for step in offset)
     # a path that leaves the grid ends at a sure boundary
-    padded = F.pad(boundary, (left, right, top, below), value=1.0)
-    stride = padded.shape[2]
-    start = _flat_indices(top, left, height, width, stride, device=boundary.device)
+    padded = F.pad(boundary, [reach] * 4, value=1.0)
     with torch.no_grad():
-        flat = padded.flatten(1)
-        highest = torch.stack(
-            [_highest_pixels(flat, start, offset, stride) for offset in offsets], 1
-        )
+        highest = torch.stack([_highest(padded, o, reach) for o in offsets], 1)
     largest = padded.flatten(1).gather(1, highest.flatten(1))
     return 1 - largest.view(highest.shape)
 
 
-def _flat_indices(
-    top: int, left: int, height: int, width: int, stride: int, *, device: torch.device
-) -> Tensor:
-    """Return where the pixels (h, w) are in a padded, flattened plane."""
-    rows = torch.arange(top, top + height, device=device)
-    columns = torch.arange(left, left + width, device=device)
-    return rows[:, None] * stride + columns
+def _highest(padded: Tensor, offset: Offset, reach: int) -> Tensor:
+    """Return where each path is highest, an index into the flattened plane.
 
+    Args:
+        padded: (B, h + 2 reach, w + 2 reach).
+        offset: Of the paths' ends.
+        reach: Pixels around the grid.
 
-def _highest_pixels(flat: Tensor, start: Tensor, offset: Offset, stride: int) -> Tensor:
-    """Return the index (B, h, w) into ``flat`` of a largest pixel of each path."""
-    steps = [y * stride + x for y, x in line_pixels(offset)]
-    paths = start + start.new_tensor(steps)[:, None, None]
-    values = flat[:, paths]
-    return start + start.new_tensor(steps)[values.argmax(1)]
+    Returns:
+        (B, h, w).
+    """
+    height, width = (side - 2 * reach for side in padded.shape[1:])
+    cells = torch.arange(padded[0].numel(), device=padded.device)
+    starts = cells.view(padded.shape[1:])[reach:, reach:][:height, :width]
+    path = line_pixels(offset)
+    windows = [
+        padded[:, reach + y : reach + y + height, reach + x : reach + x + width]
+        for y, x in path
+    ]
+    steps = starts.new_tensor([y * padded.shape[2] + x for y, x in path])
+    return starts + steps[torch.stack(windows).max(0).indices]
 
 
 def displacement_losses(

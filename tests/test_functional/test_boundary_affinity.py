@@ -47,9 +47,9 @@ def touches(pixel, offset):
 
 @pytest.mark.parametrize('radius', [2, 5, 10])
 def test_path_is_every_square_that_the_line_meets(radius):
-    around = range(-radius - 1, radius + 2)
     for offset in [*half_disc_offsets(radius), (-radius, 1), (0, -radius)]:
-        expected = [(y, x) for y in around for x in around if touches((y, x), offset)]
+        rows, columns = (range(min(0, d) - 1, max(0, d) + 2) for d in offset)
+        expected = [(y, x) for y in rows for x in columns if touches((y, x), offset)]
         assert line_pixels(offset) == expected
 
 

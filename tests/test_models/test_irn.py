@@ -1,11 +1,14 @@
 """IRN's branches, losses and walk, by hand on a tiny CNN."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.model import BaseModule
+from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -14,6 +17,7 @@ from mmwsss.models.affinity.irn import BoundaryBranch, DisplacementBranch, IRNet
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import ConfigError
 
+CONFIGS = Path(__file__).parents[2] / 'configs/refinement'
 LEVELS = dict(in_channels=(8, 16, 16), strides=(2, 4, 8))
 PUBLISHED = (64, 256, 512, 1024, 2048), (4, 4, 8, 16, 16)
 
@@ -320,6 +324,28 @@ def test_levels_are_checked():
         ConfigError, match=r'\(24, 2, 3\).*the backbone gives.*\(16, 2,'
     ):
         model.levels(images())
+
+
+@pytest.mark.parametrize('name', ['irn_r50_voc', 'irn_r50_coco'])
+def test_published_configs_train_new_layers_alone(name):
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    assert 'freeze_backbone' not in config.model
+    model = tiny()
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {}
+    for group in wrapper.param_groups:
+        assert (group['momentum'], group['weight_decay']) == (0, 1e-4)
+        for parameter in group['params']:
+            if parameter.requires_grad:
+                branch = names[id(parameter)].split('.')[0]
+                rates.setdefault(branch, set()).add(group['lr'])
+    assert rates == dict(boundary_branch={0.1}, displacement_branch={1.0})
+    (decay,) = config.param_scheduler
+    assert (decay.type, decay.end, config.train_cfg.max_epochs) == ('PolyLR', 3, 3)
+    assert (
+        config.train_dataloader.batch_size * 4 == config.auto_scale_lr.base_batch_size
+    )
 
 
 def test_unknown_setting_is_refused():

@@ -4,13 +4,11 @@ checkpoint = 'work_dirs/pretrained/tf_efficientnet_lite0.pth'
 model = dict(
     type='IRNetwork',
     data_preprocessor=dict(
-        type='mmseg.SegDataPreProcessor',
+        type='ImgDataPreprocessor',
         mean=[127.5, 127.5, 127.5],
         std=[127.5, 127.5, 127.5],
         bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(288, 288),
+        pad_size_divisor=16,
     ),
     backbone=dict(
         type='TimmCNN',

@@ -4,13 +4,11 @@
 model = dict(
     type='IRNetwork',
     data_preprocessor=dict(
-        type='mmseg.SegDataPreProcessor',
+        type='ImgDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
+        pad_size_divisor=16,
     ),
     backbone=dict(
         type='TimmCNN',
