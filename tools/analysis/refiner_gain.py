@@ -46,14 +46,13 @@ from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import ConfigError
 
 LEVELS = tuple(step / 20 for step in range(3, 15))
-SURENESS = dict(certainty=(None, 0.7))
 CRF_SEARCH = [
-    dict(background_threshold=LEVELS[:7], **SURENESS),
-    dict(alpha=(0.5, 1.0, 2.0, 4.0, 8.0), **SURENESS),
+    dict(background_threshold=(0.2, 0.3, 0.4), certainty=(None, 0.7)),
+    dict(alpha=(2.0, 4.0)),
 ]
 NETWORK_SEARCH: dict[str, dict[str, Sequence[float]]] = dict(
-    psa=dict(exponent=(4.0, 8.0), alpha=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
-    irn=dict(exponent=(5.0, 10.0), background_threshold=LEVELS[:9]),
+    psa=dict(exponent=(8.0, 32.0), background_threshold=(0.2, 0.3, 0.4)),
+    irn=dict(exponent=(10.0,), background_threshold=(0.2, 0.3, 0.4)),
 )
 REFINERS: list[dict[str, Any]] = [
     dict(
@@ -213,8 +212,8 @@ def markdown(report: dict[str, Any]) -> str:
         f'`{command["tune"]["list"]}`, which shares none; the first row alone takes '
         'its threshold from the images it is measured on, and the gain is over it. '
         'mIoU (undecided pixels count as missed, or are left out), boundary F and '
-        'undecided pixels in percent, seconds of one process with one thread '
-        f'({report["jobs"]} at once), median and sum.\n\n'
+        'undecided pixels in percent, processor seconds of one thread, median and '
+        'sum.\n\n'
     )
     lines = [_line(COLUMNS), _line(['---'] * len(COLUMNS))]
     marked = any(row['extra_supervision'] for row in report['rows'])

@@ -34,7 +34,7 @@ from mmwsss.utils.errors import ArtefactError, ConfigError
 
 Settings = Mapping[str, Any]
 Item = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], float]
-"""Pixel counts, sums of boundary F, images of those, seconds."""
+"""Pixel counts, sums of boundary F, images of those, processor seconds."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Judged:
         """Return the figures of a refiner, in percent and seconds.
 
         Those of ``label_miou`` and ``boundary_F``; ``seconds`` has the median and the
-        sum over images of the time from seed record and image file to the label.
+        sum over images of a thread's time from seed record and image to the label.
 
         Raises:
             WSSSError: if the refiner cannot be built or an image not be labelled.
@@ -183,9 +183,9 @@ class _Judging(Dataset):
         if not self.warm:
             self._label(name)
             self.warm = True
-        started = time.perf_counter()
+        started = time.thread_time()
         label = self._label(name)
-        elapsed = time.perf_counter() - started
+        elapsed = time.thread_time() - started
         record = self.judged.store.read(name)
         mask = read_mask(self.judged.masks[name], self.paths[name], record)
         mask = mask.numpy().astype(np.uint8)

@@ -34,10 +34,7 @@ refiners = [
         refinement=dict(
             config='configs/refinement/psa_embedded.py', options={}, labels=band
         ),
-        search=[
-            dict(exponent=[16.0, 32.0], background_threshold=[0.5, 0.6, 0.7, 0.8]),
-            dict(exponent=[16.0, 32.0], alpha=[0.5, 1.0]),
-        ],
+        search=[dict(exponent=[16.0, 32.0], background_threshold=[0.5, 0.6, 0.7])],
     ),
     dict(
         label='IRN',
@@ -45,11 +42,6 @@ refiners = [
         refinement=dict(
             config='configs/refinement/irn_embedded.py', options={}, labels=band
         ),
-        search=[
-            dict(
-                exponent=[5.0, 10.0],
-                background_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
-            )
-        ],
+        search=[dict(exponent=[10.0], background_threshold=[0.4, 0.5, 0.6, 0.7])],
     ),
 ]
