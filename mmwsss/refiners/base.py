@@ -18,12 +18,18 @@ IGNORED_LABEL = 255
 """Label of undecided pixels."""
 
 
-def check_band(low: float, high: float | None) -> None:
+def check_band(low: float | str, high: float | None) -> None:
     """Check the thresholds of background and foreground; None for one that serves both.
 
     Raises:
         ConfigError: if they are not 0 <= background <= foreground <= 1.
     """
+    if isinstance(low, str):
+        raise ConfigError(
+            f'refiner.background_threshold={low!r}: tools/generate_pseudo_labels.py '
+            'turns a rule into a number, over all seeds; here expected a number in '
+            '[0, 1]'
+        )
     if not 0 <= low <= (low if high is None else high) <= 1:
         raise ConfigError(
             'refiner: expected 0 <= background_threshold <= foreground_threshold '

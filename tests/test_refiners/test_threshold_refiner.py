@@ -53,3 +53,8 @@ def test_unusable_thresholds(low, high):
 def test_parts_that_do_not_fit(maps, image, tags, message):
     with pytest.raises(ValueError, match=message):
         ThresholdRefiner()(maps, image, tags)
+
+
+def test_a_rule_is_no_threshold():
+    with pytest.raises(ConfigError, match="'gt_free': tools/generate_pseudo_labels"):
+        ThresholdRefiner(background_threshold='gt_free')
