@@ -7,11 +7,12 @@ and (y + dy_p, x + dx_p).
 
 from collections.abc import Sequence
 from types import EllipsisType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mmwsss.functional.checks import check_shape
 
@@ -169,14 +170,7 @@ def feature_affinity(features: Tensor, offsets: Sequence[tuple[int, int]]) -> Te
         tensor([[[[1.0000, 0.1353, 0.0000]]]])
     """
     check_shape('features', features, ('B', 'C', 'h', 'w'))
-    found = []
-    for offset in offsets:
-        own, other = _overlap(features, offset)
-        near = (-(features[own] - features[other]).abs().mean(1)).exp()
-        rows, columns = own[1:]
-        sides = (columns.start, features.shape[-1] - columns.stop)
-        found.append(F.pad(near, (*sides, rows.start, features.shape[-2] - rows.stop)))
-    return torch.stack(found, 1)
+    return (-_PairDistance.apply(features, tuple(offsets))).exp()
 
 
 def labels_on_grid(labels: Tensor, stride: int, *, ignore_index: int = 255) -> Tensor:
@@ -213,6 +207,41 @@ def labels_on_grid(labels: Tensor, stride: int, *, ignore_index: int = 255) -> T
         lead = lead + 2 * (pixel == winner) - 1
     has_most = 2 * (pixels == winner).sum(0) > len(pixels)
     return torch.where(has_most, winner, ignore_index)
+
+
+class _PairDistance(torch.autograd.Function):
+    """Mean absolute difference of the features of pairs, infinite outside.
+
+    Autograd would keep the differences of all pairs, P times the features.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, offsets: tuple[tuple[int, int], ...]
+    ) -> Tensor:
+        ctx.offsets = offsets
+        ctx.save_for_backward(features)
+        count, _, height, width = features.shape
+        found = features.new_full((count, len(offsets), height, width), torch.inf)
+        for index, offset in enumerate(offsets):
+            own, other = _overlap(features, offset)
+            apart = features[own] - features[other]
+            found[:, index][own] = apart.abs_().mean(1)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (features,) = ctx.saved_tensors
+        total = torch.zeros_like(features)
+        share = gradient / features.shape[1]
+        for index, offset in enumerate(ctx.offsets):
+            own, other = _overlap(features, offset)
+            step = (features[own] - features[other]).sign_()
+            step *= share[:, index][own].unsqueeze(1)
+            total[own] += step
+            total[other] -= step
+        return total, None
 
 
 def _overlap(planes: Tensor, offset: tuple[int, int]) -> tuple[Window, Window]:

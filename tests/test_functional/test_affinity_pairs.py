@@ -200,6 +200,27 @@ def test_gradients_of_the_affinity():
     assert torch.autograd.gradcheck(affinity, drawn_features().requires_grad_())
 
 
+def test_gradients_are_those_of_plain_operations():
+    features, offsets = drawn_features((2, 3, 5, 4)), half_disc_offsets(4)
+    weights = torch.rand(2, len(offsets), 5, 4, dtype=torch.float64)
+    gradients = []
+    for affinity in (feature_affinity, by_plain_operations):
+        leaf = features.clone().requires_grad_()
+        (weights * affinity(leaf, offsets)).sum().backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def by_plain_operations(features, offsets):
+    planes = []
+    for dy, dx in offsets:
+        inside = torch.ones(features.shape[2:])
+        inside = neighbour_values(inside, (dy, dx), 0)
+        moved = torch.roll(features, (-dy, -dx), (2, 3))
+        planes.append((-(features - moved).abs().mean(1)).exp() * inside)
+    return torch.stack(planes, 1)
+
+
 def majority_by_loops(labels, stride):
     count, height, width = labels.shape
     rows, columns = math.ceil(height / stride), math.ceil(width / stride)
