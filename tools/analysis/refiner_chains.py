@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import wait
@@ -193,9 +194,7 @@ def run_all(
                     ready += [one for one in waiting if one.base == chain.folder]
     finally:
         for process, _ in running.values():
-            process.terminate()
-        for process, _ in running.values():
-            process.join()
+            end(process)
     return outcome
 
 
@@ -205,13 +204,28 @@ def start(chain: Chain, until: str | None) -> tuple[Any, Any]:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=attempt, args=(theirs, chain, until))
     process.start()
+    _lead_group(process.pid)
     theirs.close()
     return ours, process
 
 
+def end(process: Any) -> None:
+    """End a chain's process and the tools that it runs, which are of its group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    process.join()
+
+
+def _lead_group(process: int) -> None:
+    """Both sides ask for it: neither knows who comes first."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.setpgid(process, process)
+
+
 def attempt(connection: Any, chain: Chain, until: str | None) -> None:
     """Run a chain; send its figures and '', or nothing and what went wrong."""
-    end_by_signal()
+    _lead_group(os.getpid())
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         figures = chain.run('seeds' if chain.label == BASE else until)
         connection.send((figures, ''))
@@ -222,7 +236,7 @@ def attempt(connection: Any, chain: Chain, until: str | None) -> None:
 
 
 def end_by_signal() -> None:
-    """Let SIGTERM unwind the stack: what was started is ended too."""
+    """Let SIGTERM unwind the stack, so that chains are ended too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
