@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 # name: (width, height, label: box as left, top, right, bottom)
@@ -98,13 +99,20 @@ def photographs():
 MMLogger.get_current_instance()
 
 
+def managers():
+    """Return the classes that keep instances by name for the whole process."""
+    return [DefaultScope, MMLogger, Visualizer, *Visualizer.__subclasses__()]
+
+
 @contextmanager
-def scopes_and_loggers_kept():
-    """Give back the default scope and the loggers, with their levels, as found."""
-    kept = [copy.copy(kind._instance_dict) for kind in (DefaultScope, MMLogger)]
-    levels = {logger: logger.level for logger in kept[1].values()}
+def instances_kept():
+    """Give back scopes, visualizers and loggers, with their levels, as found."""
+    kept = {kind: copy.copy(kind._instance_dict) for kind in managers()}
+    levels = {logger: logger.level for logger in kept[MMLogger].values()}
     yield
-    DefaultScope._instance_dict, MMLogger._instance_dict = kept
+    for kind in managers():
+        empty = type(kind._instance_dict)()
+        kind._instance_dict = kept.get(kind, empty)
     for logger, level in levels.items():
         logger.setLevel(level)
 
@@ -112,12 +120,12 @@ def scopes_and_loggers_kept():
 @pytest.fixture(autouse=True, scope='module')
 def nothing_left_by_a_module():
     """Undo what fixtures of a whole module leave, which come before its tests'."""
-    with scopes_and_loggers_kept():
+    with instances_kept():
         yield
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_by_a_test():
     """Undo what a test leaves."""
-    with scopes_and_loggers_kept():
+    with instances_kept():
         yield
