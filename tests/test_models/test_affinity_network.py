@@ -179,7 +179,5 @@ def test_unknown_mode():
     'settings', [dict(stride=0), dict(radius=1), dict(test_radius=0.5)]
 )
 def test_numbers_that_are_not_usable(settings):
-    with pytest.raises(
-        ConfigError, match='expected stride >= 1, radius > 1 and'
-    ):
+    with pytest.raises(ConfigError, match='expected stride >= 1, radius > 1 and'):
         EvenNetwork(**settings)

@@ -4,7 +4,7 @@ title = 'Refiners on the embedded data set'
 synthetic = dict(train=480, val=120, test=120)
 classifier = dict(config='configs/acr/hybrid_embedded.py', options={})
 segmentor = dict(config='configs/segmentation/deeplabv2_embedded.py', options={})
-seeds = [0, 1]
+seeds = [0, 1, 2]
 tuning_seed = 100
 levels = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85]
 presets = ['cam', 'irn', 'deeplabv2']
