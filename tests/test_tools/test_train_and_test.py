@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,15 +73,13 @@ SHORT = ('train_cfg.max_epochs=1',)
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     """A checkpoint of the tiny model as mmengine writes it, made once."""
-    return tmp_path_factory.mktemp('trained') / 'epoch_1.pth'
+    return tmp_path_factory.mktemp('trained') / 'work/epoch_1.pth'
 
 
 @pytest.fixture
-def checkpoint(trained, call, tmp_path):
+def checkpoint(trained, call):
     if not trained.exists():
-        call(train, options=SHORT)
-        shutil.move(tmp_path / 'work/epoch_1.pth', trained)
-        shutil.rmtree(tmp_path / 'work')
+        call(train, options=SHORT, work_dir=trained.parent)
     return trained
 
 
