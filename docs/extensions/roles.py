@@ -1,0 +1,43 @@
+"""Bring docstrings to Markdown: Sphinx's roles, its equations and its literals."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+DISPLAY = re.compile(
+    r'^(?P<indent> *)\.\. math::[ ]*(?P<first>.*)\n'
+    r'(?P<rest>(?:(?:(?P=indent) +.*)?\n)*?)(?=(?P=indent)?\S|\Z)',
+    re.MULTILINE,
+)
+INLINE = re.compile(r':math:`([^`]*)`', re.DOTALL)
+ROLE = re.compile(r':(?:class|func|meth|mod|attr|data|obj):`[~.]?([^`]*)`')
+LITERAL = re.compile(r'``(.+?)``', re.DOTALL)
+
+
+def to_markdown(text: str) -> str:
+    """Return a docstring in which equations are between LaTeX's own marks."""
+    text = DISPLAY.sub(_display, text)
+    text = INLINE.sub(lambda found: rf'\({_one_line(found[1])}\)', text)
+    text = ROLE.sub(r'`\1`', text)
+    return LITERAL.sub(r'`\1`', text)
+
+
+def _display(found: re.Match) -> str:
+    equation = _one_line(f'{found["first"]} {found["rest"]}')
+    return f'{found["indent"]}\\[{equation}\\]\n\n'
+
+
+def _one_line(text: str) -> str:
+    return ' '.join(text.split())
+
+
+class MarkdownDocstrings(griffe.Extension):
+    """Change docstrings as they are read."""
+
+    def on_instance(self, *, obj: Any, **_: Any) -> None:
+        """Change the docstring of a module, class, function or attribute."""
+        if obj.docstring:
+            obj.docstring.value = to_markdown(obj.docstring.value)
