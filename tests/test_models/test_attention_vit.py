@@ -145,6 +145,44 @@ def test_every_parameter_receives_a_gradient(settings):
     assert not any(name.startswith(('vit.norm.', 'vit.head')) for name in names)
 
 
+def kept_and_results(model):
+    """Count the values kept for gradients; return these too, loss and buffers."""
+    kept = []
+
+    def pack(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    torch.manual_seed(0)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = model(images(2, dtype=torch.float64))
+    loss = output.tokens.square().sum() + output.attentions[0].square().sum()
+    loss.backward()
+    gradients = [p.grad for p in model.parameters() if p.requires_grad]
+    return sum(kept), [loss.detach(), *gradients, *model.buffers()]
+
+
+LAYER_NORM = dict(model_name='convnext_atto', out_index=2)
+
+
+SHARES = [(None, 0.6), (STEM, 0.97), (LAYER_NORM, 0.7)]
+
+
+@pytest.mark.parametrize(('stem', 'share'), SHARES)
+def test_recomputing_keeps_less_and_changes_nothing(stem, share):
+    arch = dict(embed_dim=24, depth=DEPTH, num_heads=3)
+    arch |= dict(drop_path_rate=0.5) if stem else dict(patch_size=16)
+    (whole, want), (less, got) = (
+        kept_and_results(redraw(AttentionViT(arch, **settings)).double().train())
+        for settings in (
+            dict(stem=stem, img_size=64, with_cp=with_cp) for with_cp in (False, True)
+        )
+    )
+    assert less < share * whole
+    for pair in zip(got, want):
+        torch.testing.assert_close(*pair, rtol=1e-12, atol=1e-12)
+
+
 def test_only_what_the_stem_needs_not_is_frozen():
     vit = tiny_vit(stem=STEM, arch=ARCH | dict(patch_size=1))
     frozen = [name for name, p in vit.named_parameters() if not p.requires_grad]

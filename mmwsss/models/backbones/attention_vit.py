@@ -10,6 +10,8 @@ import torch
 from mmengine.model import BaseModule
 from timm.layers import HybridEmbed
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from mmwsss.models.backbones.pretrained import create_timm, freeze_unreached
 from mmwsss.models.backbones.timm_blocks import check_blocks, run_block
@@ -62,6 +64,9 @@ class AttentionViT(BaseModule):
         pretrained: True fetches timm's official weights, a path reads them from a file
             in timm's format. They are loaded by ``init_weights``, so testing needs
             no network.
+        with_cp: Whether the backward pass runs blocks and stages of a hybrid stem
+            once more, in place of keeping what is inside: less memory, more time. A
+            stem with batch norm is kept whole, as it would count each batch twice.
         init_cfg: mmengine's initialization, for checkpoints of this module.
 
     Raises:
@@ -77,6 +82,7 @@ class AttentionViT(BaseModule):
         img_size: int | tuple[int, int] | None = None,
         stem: dict | None = None,
         pretrained: bool | str = False,
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -87,11 +93,13 @@ class AttentionViT(BaseModule):
             )
         self.arch, self.img_size = arch, img_size
         self.stem = Stem(**stem) if stem else None
-        self.pretrained = pretrained
+        self.pretrained, self.with_cp = pretrained, with_cp
         self.vit = self._create(pretrained=False, stem_pretrained=False)
         check_blocks(self.vit)
         if self.stem is not None:
             _freeze_unreached(self.vit.patch_embed)
+        if with_cp:
+            _repeat_stem(self.vit.patch_embed)
         self.stride = _pixels_per_token(self.vit)
         self.embed_dim = self.vit.embed_dim
         self.depth = len(self.vit.blocks)
@@ -169,8 +177,9 @@ class AttentionViT(BaseModule):
         """
         tokens = embedding = self.embed(images)
         attentions = []
+        run = _repeated if self.with_cp and torch.is_grad_enabled() else run_block
         for block in self.vit.blocks:
-            tokens, attention = run_block(block, tokens)
+            tokens, attention = run(block, tokens)
             attentions.append(attention)
         return ViTOutput(tokens, attentions, embedding)
 
@@ -200,6 +209,18 @@ class Stem:
         """Build the CNN, with official weights if asked for."""
         args = self.args | dict(features_only=True, out_indices=[self.out_index])
         return create_timm(self.model_name, pretrained=pretrained, args=args)
+
+
+def _repeated(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a block, and once more in the backward pass."""
+    return checkpoint(run_block, block, tokens, use_reentrant=False)
+
+
+def _repeat_stem(embed: nn.Module) -> None:
+    """Have a hybrid stem's stages run once more in the backward pass."""
+    counts = any(isinstance(part, _BatchNorm) for part in embed.modules())
+    if isinstance(embed, HybridEmbed) and not counts:
+        embed.set_grad_checkpointing()
 
 
 def _freeze_unreached(embed: HybridEmbed) -> None:
