@@ -4,11 +4,13 @@ from mmwsss.models.classifiers.acr import ACRClassifier
 from mmwsss.models.classifiers.base import Localization, WSSSClassifier
 from mmwsss.models.classifiers.cam import CAMClassifier
 from mmwsss.models.classifiers.rca import RCAClassifier
+from mmwsss.models.classifiers.seam import SEAMClassifier
 
 __all__ = [
     'ACRClassifier',
     'CAMClassifier',
     'Localization',
     'RCAClassifier',
+    'SEAMClassifier',
     'WSSSClassifier',
 ]
