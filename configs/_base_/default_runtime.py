@@ -11,6 +11,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    finite_loss=dict(type='FiniteLossHook'),
 )
 custom_hooks = [dict(type='CountedRandomnessHook')]
 vis_backends = [dict(type='LocalVisBackend')]

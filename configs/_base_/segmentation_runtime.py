@@ -16,6 +16,7 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
+    finite_loss=dict(type='mmwsss.FiniteLossHook'),
 )
 custom_hooks = [dict(type='mmwsss.CountedRandomnessHook')]
 vis_backends = [dict(type='LocalVisBackend')]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from torch import Tensor
 
 
@@ -46,6 +46,15 @@ def global_positions(count: int) -> Tensor:
     image ``i W + r`` of the batch a single process would have.
     """
     return torch.arange(count) * get_world_size() + get_rank()
+
+
+def on_any_process(flag: bool) -> bool:
+    """Tell whether a flag is set on any process; each must call it."""
+    if get_world_size() == 1:
+        return flag
+    count = torch.tensor(int(flag))
+    all_reduce(count)
+    return bool(count)
 
 
 def _gather_counts(rows: Tensor) -> list[int]:

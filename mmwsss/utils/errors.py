@@ -21,5 +21,13 @@ class ArtefactError(WSSSError):
     """A stored artefact (seed record, label, manifest) is torn, stale or foreign."""
 
 
+class TrainingError(WSSSError):
+    """A training cannot go on: its loss or its weights are not finite."""
+
+
+class ProcessError(WSSSError):
+    """A process that works for another one was killed."""
+
+
 class DependencyError(WSSSError, ImportError):
     """An installed package has the wrong version, or an optional one is absent."""
