@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmwsss.functional.checks import check_shape
+from mmwsss.functional.checks import check_area, check_shape
 from mmwsss.functional.vectors import widen
 
 LEVELS = 255
@@ -22,13 +22,14 @@ def quantize_maps(maps: Tensor) -> Tensor:
         (k, h, w) uint8; 0 where a map is nowhere positive.
 
     Raises:
-        ValueError: if ``maps`` has not three axes.
+        ValueError: if ``maps`` has not three axes, or no pixel.
 
     Example:
         >>> quantize_maps(torch.tensor([[[-1.0, 1.0, 4.0]]]))
         tensor([[[  0,  64, 255]]], dtype=torch.uint8)
     """
     check_shape('maps', maps, ('k', 'h', 'w'))
+    check_area('maps', maps)
     positive = widen(maps.detach()).relu()
     peak = positive.amax((1, 2), keepdim=True)
     return (LEVELS * positive / (peak + EPSILON)).round().to(torch.uint8)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mmwsss.functional.checks import check_shape
+from mmwsss.functional.vectors import widen
 
 BACKGROUND = 0
 Window = tuple[EllipsisType, slice, slice]
@@ -125,7 +126,7 @@ def pair_affinity_loss(
         eps: Keeps logarithms finite: a counts as (a + eps) / (1 + eps).
 
     Returns:
-        Scalar, >= 0; a kind without pairs adds 0.
+        Scalar, >= 0, float32 or wider; a kind without pairs adds 0.
 
     Raises:
         ValueError: if the shapes disagree.
@@ -138,6 +139,7 @@ def pair_affinity_loss(
     """
     for name, mask in targets._asdict().items():
         check_shape(name, mask, tuple(affinity.shape))
+    affinity = widen(affinity)
     together = -((affinity + eps) / (1 + eps)).log()
     apart = -((1 - affinity + eps) / (1 + eps)).log()
     return (

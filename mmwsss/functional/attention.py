@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmwsss.functional.blocked_attention import blocked_attend_with_head_mean
 from mmwsss.functional.checks import check_shape
+from mmwsss.functional.vectors import unit
 
 DISTANCES = {'l1': F.l1_loss, 'l2': F.mse_loss, 'smooth_l1': F.smooth_l1_loss}
 """Mean distances of ACR, table 2; ``l2`` is squared."""
@@ -199,7 +200,7 @@ def feature_affinity(features: Tensor, *, temperature: float) -> Tensor:
         temperature: :math:`\tau > 0`; the smaller, the fewer patches count.
 
     Returns:
-        (B, n, n), rows sum to 1.
+        (B, n, n), rows sum to 1; a patch without a direction resembles all alike.
 
     Raises:
         ValueError: if ``features`` has not three axes.
@@ -212,19 +213,21 @@ def feature_affinity(features: Tensor, *, temperature: float) -> Tensor:
                  [0.5000, 0.5000]]])
     """
     check_shape('features', features, ('B', 'n', 'D'))
-    unit = F.normalize(features, dim=-1)
-    return (unit @ unit.transpose(1, 2) / temperature).softmax(-1)
+    rows = unit(features)
+    return (rows @ rows.transpose(1, 2) / temperature).softmax(-1)
 
 
 def attention_divergence(target: Tensor, attentions: Sequence[Tensor]) -> Tensor:
     r"""Divergence of patch attention from a target, mean over blocks, images and rows.
 
     :math:`\mathrm{KL}(T_i \,\|\, \hat A_{t,i})` with :math:`\hat A_t` the
-    patch-to-patch part of block t's attention, rows normalized to sum 1.
+    patch-to-patch part of block t's attention, rows normalized to sum 1. Attention
+    that has vanished counts as the smallest normal number, so that the divergence
+    stays finite.
 
     Args:
         target: (B, n, n), rows sum to 1.
-        attentions: One (B, 1 + n, 1 + n) a block, class token at index 0, values > 0.
+        attentions: One (B, 1 + n, 1 + n) a block, class token at index 0, values >= 0.
 
     Returns:
         Scalar >= 0.
@@ -242,7 +245,8 @@ def attention_divergence(target: Tensor, attentions: Sequence[Tensor]) -> Tensor
     for attention in attentions:
         tokens = target.shape[1] + 1
         check_shape('attention', attention, (len(target), tokens, tokens))
-        patches = attention[:, 1:, 1:]
+        smallest = torch.finfo(attention.dtype).tiny
+        patches = attention[:, 1:, 1:].clamp_min(smallest)
         log_rows = (patches / patches.sum(-1, keepdim=True)).log()
         total = total + F.kl_div(log_rows, target, reduction='none').sum(-1).mean()
     return total / len(attentions)

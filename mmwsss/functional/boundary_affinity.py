@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmwsss.functional.affinity_pairs import PairTargets, neighbour_values
 from mmwsss.functional.checks import check_shape
+from mmwsss.functional.vectors import widen
 
 Offset = tuple[int, int]
 
@@ -136,7 +137,7 @@ def displacement_losses(
         offsets: P offsets (dy, dx).
 
     Returns:
-        Each >= 0; 0 without such pairs.
+        Each >= 0, float32 or wider; 0 without such pairs.
 
     Raises:
         ValueError: if the shapes disagree.
@@ -151,6 +152,7 @@ def displacement_losses(
     batch, _, height, width = displacement.shape
     for name, kind in zip(targets._fields, targets):
         check_shape(f'targets.{name}', kind, (batch, len(offsets), height, width))
+    displacement = widen(displacement)
     foreground = background = displacement.new_zeros(())
     for index, offset in enumerate(offsets):
         found = neighbour_values(displacement, offset, 0.0) - displacement

@@ -5,6 +5,29 @@ from collections.abc import Sequence
 from torch import Tensor
 
 
+def check_area(name: str, maps: Tensor) -> None:
+    """Check that maps (..., H, W) have a pixel.
+
+    Args:
+        name: Argument name for the message.
+        maps: Any dtype, two axes or more.
+
+    Raises:
+        ValueError: if the last two axes hold none.
+
+    Example:
+        >>> import torch
+        >>> check_area('maps', torch.zeros(3, 0, 7))
+        Traceback (most recent call last):
+        ...
+        ValueError: maps: expected at least one pixel, got shape (3, 0, 7)
+    """
+    if 0 in maps.shape[-2:]:
+        raise ValueError(
+            f'{name}: expected at least one pixel, got shape {tuple(maps.shape)}'
+        )
+
+
 def check_shape(name: str, tensor: Tensor, pattern: Sequence[str | int]) -> None:
     """Check a tensor against a pattern of letters and numbers.
 

@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmwsss.functional.checks import check_shape
+from mmwsss.functional.checks import check_area, check_shape
+from mmwsss.functional.vectors import widen
 
 BLOCK_MAP_KINDS = ('grad', 'grad_s', 'cam_grad', 'cam_grad_s')
 
@@ -78,13 +79,19 @@ def min_max_normalize(maps: Tensor, eps: float = 1e-6) -> Tensor:
         eps: Guards the division, in units of the map.
 
     Returns:
-        (..., h, w) in [0, 1).
+        (..., h, w) in [0, 1), float32 or wider: the difference of two numbers may
+        exceed half precision.
+
+    Raises:
+        ValueError: if a map has no pixel.
 
     Example:
         >>> import torch
         >>> min_max_normalize(torch.tensor([[1.0, 3.0]]), eps=0.0)
         tensor([[0., 1.]])
     """
+    check_area('maps', maps)
+    maps = widen(maps)
     low = maps.amin((-2, -1), keepdim=True)
     return (maps - low) / (maps.amax((-2, -1), keepdim=True) - low + eps)
 
@@ -97,14 +104,18 @@ def max_normalize(maps: Tensor, eps: float = 1e-8) -> Tensor:
         eps: Guards the division, in units of the map.
 
     Returns:
-        (..., h, w) in [0, 1].
+        (..., h, w) in [0, 1], float32 or wider; in half precision the guard is 0.
+
+    Raises:
+        ValueError: if a map has no pixel.
 
     Example:
         >>> import torch
         >>> max_normalize(torch.tensor([[-1.0, 1.0, 4.0]]))
         tensor([[0.0000, 0.2500, 1.0000]])
     """
-    positive = maps.relu()
+    check_area('maps', maps)
+    positive = widen(maps).relu()
     return positive / (positive.amax((-2, -1), keepdim=True) + eps)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmwsss.functional.checks import check_shape
+from mmwsss.functional.checks import check_area, check_shape
 from mmwsss.functional.vectors import full_precision, widen
 
 
@@ -20,12 +20,16 @@ def region_masks(maps: Tensor) -> Tensor:
     Returns:
         (..., H, W) bool.
 
+    Raises:
+        ValueError: if a map has no pixel.
+
     Example:
         >>> region_masks(torch.tensor([[[0.0, 3.0]], [[0.1, 0.1]]]))
         tensor([[[False,  True]],
         <BLANKLINE>
                 [[False, False]]])
     """
+    check_area('maps', maps)
     maps = widen(maps.detach())
     low, high = (bound((-2, -1), keepdim=True) for bound in (maps.amin, maps.amax))
     # the mean of equal values may round to less than each of them
