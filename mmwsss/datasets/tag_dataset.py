@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
 from mmengine import fileio
 from mmengine.logging import print_log
 from mmengine.utils import is_abs
@@ -201,6 +202,22 @@ class TagDataset(BaseSegDataset):
             level=logging.WARNING,
         )
         return kept
+
+    def prepare_data(self, idx: int) -> Any:
+        """Return what the pipeline makes of an image.
+
+        Raises:
+            DataError: if OpenCV cannot do what a transform asks of it.
+        """
+        try:
+            return super().prepare_data(idx)
+        except cv2.error as error:
+            path = self.get_data_info(idx)['img_path']
+            raise DataError(
+                f'a transform cannot be done on {path} ({str(error).strip()}); an '
+                'image many times longer than wide has nothing left when it is scaled '
+                'down: cut it, or take it off the split (dataset.ann_file)'
+            ) from error
 
     def image_id(self, img_path: str) -> str:
         """Return an image's id: its path in the image folder without the suffix."""
