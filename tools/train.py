@@ -17,7 +17,7 @@ from mmwsss.apis.launch import (
     use_bf16,
 )
 from mmwsss.apis.profiling import profile_steps
-from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.atomic import atomic_write_text, named_write_errors
 from mmwsss.utils.checkpoint import LAST_CHECKPOINT, find_resumable
 
 
@@ -77,7 +77,8 @@ def main() -> None:
         model.is_init = resumes
     if args.profile is not None:
         profile_steps(runner, args.profile)
-    runner.train()
+    with named_write_errors(config.work_dir):
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -9,12 +9,14 @@ import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.dist import is_distributed
 
+from mmwsss.utils.atomic import DISK_ERRORS, write_error
 from mmwsss.utils.checkpoint import read_checkpoint
 from mmwsss.utils.errors import CheckpointError, ConfigError, WSSSError
 
@@ -30,6 +32,14 @@ ARGUMENT_KEYS = frozenset(
     | {'randomness', 'train_cfg', 'val_cfg', 'test_cfg'}
 )
 """Keys whose values are arguments of a function, which refuses unknown names."""
+
+DEAD_WORKER = 'DataLoader worker (pid'
+"""How torch's message begins that one of them was killed."""
+WORKER_REMEDY = (
+    'the system kills processes for want of memory; ask for fewer of them (num_workers '
+    'of the dataloaders, --jobs) or smaller batches, then run again, finished files '
+    'are kept'
+)
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
@@ -268,18 +278,35 @@ def run_tool(main: Callable[[], None]) -> None:
         main()
     except WSSSError as error:
         _fail(type(error).__name__, str(error))
-    except TypeError as error:
-        if 'unexpected keyword argument' not in str(error):
+    except (TypeError, KeyError, OSError, RuntimeError) as error:
+        found = _in_words(error)
+        if found is None:
             raise
-        _fail('ConfigError', str(error))
-    except KeyError as error:
-        # mmengine's registries say so of a mistyped type
-        if 'is not in the' not in str(error):
-            raise
-        _fail('ConfigError', str(error.args[0]))
+        _fail(*found)
     # left to the interpreter's end, the group's threads now and then abort it
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def _in_words(error: Exception) -> tuple[str, str] | None:
+    """Return kind and message of what others raise where a user can help, or None."""
+    text = str(error)
+    if isinstance(error, TypeError) and 'unexpected keyword argument' in text:
+        return 'ConfigError', text
+    # mmengine's registries say so of a mistyped type
+    if isinstance(error, KeyError) and 'is not in the' in text:
+        return 'ConfigError', str(error.args[0])
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return 'ArtefactError', str(write_error(error.filename or 'a file', error))
+    if isinstance(error, PermissionError):
+        return 'PermissionError', (
+            f'{error.filename}: {error.strerror}; make it readable, and its folder '
+            'writable'
+        )
+    if isinstance(error, BrokenExecutor) or DEAD_WORKER in text:
+        reason = text.strip().rstrip('.')
+        return 'ProcessError', f'{reason}: {WORKER_REMEDY}'
+    return None
 
 
 def _fail(kind: str, message: str) -> None:

@@ -21,7 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmwsss.utils.atomic import atomic_write_text, remove_file, write_error
+from mmwsss.utils.atomic import (
+    atomic_write_text,
+    named_write_errors,
+    remove_file,
+    write_error,
+)
 from mmwsss.utils.digests import digest_json
 from mmwsss.utils.errors import ArtefactError, ConfigError, WSSSError
 
@@ -168,12 +173,12 @@ class Pipeline:
             on_end: Called with its record behind each stage.
 
         Raises:
-            ArtefactError: as ``plan``; also if another run is at work, or a stage was
-                begun with other settings or inputs.
+            ArtefactError: as ``plan``; also if another run is at work, a stage was
+                begun with other settings or inputs, or a file cannot be written.
             ConfigError: as ``plan``.
             StageError: if a tool fails; what finished before it is kept.
         """
-        with self._alone():
+        with named_write_errors(self.work_dir), self._alone():
             stages = self.plan(first=first, until=until)
             if first is not None:
                 self.forget_from(first)
@@ -243,9 +248,13 @@ class Pipeline:
             )
         if result.returncode:
             lines = log.read_text(errors='replace').splitlines()
+            how = f'failed with exit code {result.returncode}'
+            if result.returncode < 0:
+                signal = -result.returncode
+                how = f'was killed by signal {signal}, as for want of memory'
             raise StageError(
-                f'stage {stage.name} failed with exit code {result.returncode}; its '
-                f'log is {log}; mend the cause, then run the same command to go on',
+                f'stage {stage.name} {how}; its log is {log}; mend the cause, then run '
+                'the same command to go on',
                 log_end='\n'.join(lines[-SHOWN_LOG_LINES:]),
             )
 

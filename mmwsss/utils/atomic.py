@@ -8,6 +8,7 @@ are then missing, not torn.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ REMEDIES = {
     errno.ENAMETOOLONG: 'the name is too long: choose a shorter folder or image id',
 }
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a disk may answer to any write."""
+
 
 def write_error(path: str | Path, cause: OSError) -> ArtefactError:
     """Return the error that names the file, what failed and what to do."""
@@ -39,6 +43,27 @@ def write_error(path: str | Path, cause: OSError) -> ArtefactError:
     return ArtefactError(
         f'cannot write {path}: {reason}; then run again, finished files are kept'
     )
+
+
+@contextmanager
+def named_write_errors(folder: str | Path) -> Iterator[None]:
+    """Let errors of the disk within the block name a file, or else the folder.
+
+    For what others write there, of which the system tells no name once it is open. A
+    line that a log loses is passed over: what follows it tells of the disk.
+
+    Raises:
+        ArtefactError: in place of an error of the disk, or a missing permission.
+    """
+    shown, logging.raiseExceptions = logging.raiseExceptions, False
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS and not isinstance(error, PermissionError):
+            raise
+        raise write_error(error.filename or folder, error) from error
+    finally:
+        logging.raiseExceptions = shown
 
 
 @contextmanager
