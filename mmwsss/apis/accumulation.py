@@ -252,8 +252,8 @@ def _remove(store: ArtefactStore[SeedRecord]) -> None:
     """Remove a store, its manifest last: what is left of it is still known as one."""
     remove_file(store.root / INDEX)
     names = store.keys()
-    for name in names:
-        remove_file(store.path(name))
+    for path in (*map(store.path, names), *store.shards.files()):
+        remove_file(path)
     try:
         shutil.rmtree(store.root)
     except OSError as error:
