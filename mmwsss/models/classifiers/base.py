@@ -13,6 +13,7 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from mmwsss.functional.localization import maps_to_image
+from mmwsss.functional.vectors import widen
 from mmwsss.models.classifiers.checkpoint_guard import refuse_other_shapes
 from mmwsss.structures import WSSSDataSample
 from mmwsss.utils.errors import ConfigError, DataError
@@ -94,8 +95,10 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
 
         Raises:
             ConfigError: if ``mode`` is unknown.
+            DataError: if a loss is asked for and an image has no sample.
         """
         if mode == 'loss':
+            _check_samples(inputs, data_samples)
             return self.loss(inputs, data_samples or [])
         if mode == 'predict':
             return self.predict(inputs, data_samples)
@@ -202,12 +205,14 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
             data_samples: B samples with ``gt_label``.
 
         Returns:
-            Scalar.
+            Scalar, float32 or wider.
 
         Raises:
             DataError: if an image has no tags, or one of a class that is not there.
         """
         targets = torch.stack([self._multi_hot(sample) for sample in data_samples])
+        # a sum over many classes may exceed half precision
+        logits = widen(logits)
         return F.multilabel_soft_margin_loss(logits, targets.to(logits))
 
     def _multi_hot(self, sample: WSSSDataSample) -> Tensor:
@@ -227,6 +232,17 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
                 f'{describe(sample)}: tag {unknown[0]} of a model with '
                 f"{self.num_classes} classes; set model.num_classes to the data set's"
             )
+
+
+def _check_samples(
+    inputs: Tensor, data_samples: Sequence[WSSSDataSample] | None
+) -> None:
+    count = len(data_samples or ())
+    if count != len(inputs):
+        raise DataError(
+            f'{len(inputs)} images with {count} samples: a classifier learns from '
+            "tags; end the training's pipeline with PackWSSSInputs"
+        )
 
 
 def describe(sample: WSSSDataSample) -> str:
