@@ -3,60 +3,14 @@
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.hooks import Hook
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from recorded_run import assert_equal_states, run
 from tiny_run import tiny_config, without_slow_logging
 
 from mmwsss.utils.errors import ConfigError
 
 EPOCH_ITERS = 4  # 8 images, 2 an iteration
 EPOCHS = 3
-
-
-class Recorder(Hook):
-    """Notes what each iteration saw and gave, and stops a run like a power cut."""
-
-    priority = 'LOWEST'
-
-    def __init__(self, stop_at=None):
-        self.iterations, self.stop_at = {}, stop_at
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        samples = [sample.sample_idx for sample in data_batch['data_samples']]
-        losses = {name: float(value) for name, value in outputs.items()}
-        lr = runner.optim_wrapper.get_lr()['lr'][0]
-        pixels = [int(image.long().sum()) for image in data_batch['inputs']]
-        self.iterations[runner.iter] = (batch_idx, samples, pixels, losses, lr)
-        if self.stop_at == runner.iter + 1:
-            raise KeyboardInterrupt
-
-
-def run(config, *, stop_at=None):
-    recorder = Recorder(stop_at)
-    DefaultScope('mmwsss_test_resume', scope_name='mmwsss')
-    runner = Runner.from_cfg(config)
-    runner.register_hook(recorder)
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        assert stop_at
-    return runner, recorder.iterations
-
-
-def state_of(runner):
-    optimizer = runner.optim_wrapper.state_dict()['state']
-    momentum = {i: s['momentum_buffer'] for i, s in optimizer.items()}
-    schedulers = [scheduler.state_dict() for scheduler in runner.param_schedulers]
-    return runner.model.state_dict(), momentum, schedulers
-
-
-def assert_equal_states(one, other):
-    for mine, theirs in zip(state_of(one)[:2], state_of(other)[:2]):
-        assert mine.keys() == theirs.keys()
-        assert mine
-        assert all(torch.equal(mine[key], theirs[key]) for key in mine)
-    assert state_of(one)[2] == state_of(other)[2]
 
 
 @pytest.fixture
@@ -74,28 +28,39 @@ def make(tmp_path, voc_root, monkeypatch):
 
 BY_ITERATION = dict(by_epoch=False, interval=1, max_keep_ckpts=-1)
 BY_EPOCH = dict(by_epoch=True, interval=1)
+AVERAGED = [dict(type='CountedRandomnessHook'), dict(type='EMAHook', momentum=0.1)]
 
 
 @pytest.mark.parametrize(
     ('checkpoint', 'stop_at', 'resumed_at', 'accumulate'),
     [
         (BY_ITERATION, 6, 6, 2),
+        (BY_ITERATION, 5, 5, 2),
         (BY_ITERATION, 5, 5, 1),
         (BY_ITERATION, 4, 4, 1),
         (BY_EPOCH, 6, 4, 1),
     ],
-    ids=['middle-accumulated', 'middle', 'end-by-iteration', 'end-by-epoch'],
+    ids=[
+        'middle-accumulated',
+        'within-an-accumulation',
+        'middle',
+        'end-by-iteration',
+        'end-by-epoch',
+    ],
 )
-def test_resume_is_exact(make, checkpoint, stop_at, resumed_at, accumulate):
+def test_resume_is_exact(
+    make, monkeypatch, checkpoint, stop_at, resumed_at, accumulate
+):
     options = dict(
+        custom_hooks=AVERAGED,
         default_hooks__checkpoint=dict(type='CheckpointHook', **checkpoint),
         optim_wrapper__accumulative_counts=accumulate,
     )
-    straight, expected = run(make('straight', **options))
+    straight, expected = run(make('straight', **options), monkeypatch=monkeypatch)
     assert sorted(expected) == list(range(EPOCHS * EPOCH_ITERS))
     run(make('broken', **options), stop_at=stop_at)
     again = make('broken', **options, resume=True)
-    resumed, found = run(again)
+    resumed, found = run(again, monkeypatch=monkeypatch)
     assert sorted(found) == list(range(resumed_at, EPOCHS * EPOCH_ITERS))
     assert found == {k: expected[k] for k in found}
     assert_equal_states(straight, resumed)
@@ -106,11 +71,33 @@ def test_runs_draw_and_pass_every_sample(make):
     _, expected = run(make('straight'))
     for epoch in range(EPOCHS):
         iterations = range(epoch * EPOCH_ITERS, (epoch + 1) * EPOCH_ITERS)
-        seen = [sample for i in iterations for sample in expected[i][1]]
+        seen = [sample for i in iterations for sample in expected[i]['samples']]
         assert sorted(seen) == list(range(8))
-    orders = {tuple(expected[i][1]) for i in (0, 4, 8)}
-    pixels = {p for i in expected.values() for s, p in zip(i[1], i[2]) if s == 0}
+    orders = {tuple(expected[i]['samples']) for i in (0, 4, 8)}
+    pixels = {
+        pixels
+        for seen in expected.values()
+        for sample, pixels in zip(seen['samples'], seen['pixels'])
+        if sample == 0
+    }
     assert len(orders) == len(pixels) == 3
+
+
+def test_gradients_of_several_processes_are_missed(make, monkeypatch):
+    """Each had added up its own, of which a checkpoint has none."""
+    options = dict(
+        default_hooks__checkpoint=dict(type='CheckpointHook', **BY_ITERATION),
+        optim_wrapper__accumulative_counts=2,
+    )
+    with monkeypatch.context() as several:
+        module = 'mmwsss.engine.pending_gradients'
+        several.setattr(f'{module}.get_world_size', lambda: 2)
+        run(make('work', **options), stop_at=5)
+    with pytest.raises(ConfigError, match='behind iteration 5 was written between two'):
+        run(make('work', **options, resume=True))
+    between = f'{make("work").work_dir}/iter_4.pth'
+    _, found = run(make('work', **options, resume=True, load_from=between))
+    assert min(found) == 4
 
 
 def test_resume_with_a_drawn_seed_and_workers(make):
@@ -233,4 +220,4 @@ def test_loading_weights_is_not_resuming(make):
     run(make('first', **options), stop_at=6)
     weights = make('first').work_dir + '/iter_6.pth'
     _, found = run(make('second', load_from=weights), stop_at=1)
-    assert found[0][0] == 0
+    assert found[0]['batch'] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmwsss.engine.pending_gradients import restore_pending, save_pending
 from mmwsss.registry import HOOKS
 from mmwsss.utils.errors import ConfigError
 from mmwsss.utils.randomness import Use, seed_global_generators
@@ -42,15 +43,22 @@ class CountedRandomnessHook(Hook):
         seed_global_generators(Use.STEP, runner.seed, runner.iter, runner.rank)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Write down how many samples of the epoch are done."""
+        """Write down how many samples of the epoch are done, and unused gradients."""
+        save_pending(runner.optim_wrapper, checkpoint)
         loop, meta = runner.train_loop, checkpoint['meta']
         if hasattr(loop, 'samples_done'):
             is_running = meta['epoch'] == loop.epoch
             meta['samples_done'] = loop.samples_done(meta['iter']) if is_running else 0
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Hand the number back to the loop of a resumed run."""
-        resumes = getattr(runner, '_resume', False)
-        if resumes and hasattr(runner.train_loop, 'resume_within_epoch'):
+        """Hand both back to the parts of a resumed run.
+
+        Raises:
+            ConfigError: if the place or the gradients cannot be had again.
+        """
+        if not getattr(runner, '_resume', False):
+            return
+        restore_pending(runner.optim_wrapper, checkpoint)
+        if hasattr(runner.train_loop, 'resume_within_epoch'):
             samples = checkpoint['meta'].get('samples_done', 0)
             runner.train_loop.resume_within_epoch(samples)
