@@ -32,6 +32,7 @@ SIDE, STRIDE = 16, 4
 TAGS = [[1, 4], [0]]
 RATIO = 0.3
 HALF = (0.5, 0.5)
+EPOCHS = 12
 
 
 def tiny(**settings):
@@ -345,43 +346,51 @@ def test_formulas_refuse_other_shapes():
         hardest_mean(torch.zeros(1, 2), 1.5)
 
 
-@pytest.fixture(scope='module')
-def small_data(tmp_path_factory):
-    root = tmp_path_factory.mktemp('seam') / 'data'
-    write_synthetic(root, SyntheticSettings(train=24, val=2, test=2, size=48))
-    return root
-
-
-def test_a_training_learns_and_gives_seeds(small_data, tmp_path, monkeypatch):
-    without_slow_logging(monkeypatch)
+def small_config(folder):
+    """The embedded config on 24 generated images of 48 pixels, without testing."""
+    write_synthetic(
+        folder / 'data', SyntheticSettings(train=24, val=1, test=1, size=48)
+    )
     config = Config.fromfile(CONFIGS / 'embedded.py')
     for part in ('train', 'seed'):
-        config[f'{part}_dataloader'].dataset.data_root = str(small_data)
-    config.train_dataloader.batch_size = 8
+        config[f'{part}_dataloader'].dataset.data_root = str(folder / 'data')
+    steps = ('CountedRandomness', 'LoadImage', 'PackWSSSInputs')
+    config.train_dataloader.dataset.pipeline = [dict(type=step) for step in steps]
+    config.train_dataloader.batch_size = 12
     for part in ('val', 'test'):
         for key in ('dataloader', 'evaluator', 'cfg'):
             config[f'{part}_{key}'] = None
-    config.train_cfg = dict(type='ResumableEpochLoop', max_epochs=8)
+    config.train_cfg = dict(type='ResumableEpochLoop', max_epochs=EPOCHS)
     config.param_scheduler = []
+    config.optim_wrapper.optimizer.lr = 3e-3
     config.default_hooks.logger.interval = 1
-    config.work_dir = str(tmp_path / 'work')
+    config.default_hooks.checkpoint.interval = EPOCHS
+    config.work_dir = str(folder / 'work')
+    return config
+
+
+def test_a_training_learns_and_gives_seeds(tmp_path, monkeypatch):
+    without_slow_logging(monkeypatch)
+    config = small_config(tmp_path)
     runner = Runner.from_cfg(config)
     runner.train()
     scalars = runner.message_hub.log_scalars
     for name in ('loss_cls', 'loss_ecr'):
         history = scalars[f'train/{name}'].data[0]
-        assert len(history) == 24
-        assert history[-6:].mean() < history[:6].mean(), name
+        assert len(history) == 2 * EPOCHS
+        assert history[-6:].mean() < 0.9 * history[:6].mean(), name
     images = load_tagged_images(config)
-    store = generate_seeds(
-        config, f'{config.work_dir}/epoch_8.pth', images, tmp_path / 'seeds'
-    )
+    checkpoint = f'{config.work_dir}/epoch_{EPOCHS}.pth'
+    store = generate_seeds(config, checkpoint, images, tmp_path / 'seeds')
+    peaks = []
     for name, tags in zip(images.ids, images.tags):
         record = store.read(name)
         assert record.classes == tuple(tags)
         maps = record.tensor()
         assert maps.shape == (len(tags), 6, 6) and maps.min() >= 0
-        assert maps.amax((1, 2)).max() > 0.99
+        peaks += maps.amax((1, 2)).tolist()
+    # a tag that is not recognized yet may have no positive value
+    assert sum(peak > 0.99 for peak in peaks) > 0.8 * len(peaks)
 
 
 def build(path, **backbone):
@@ -429,7 +438,7 @@ def test_settings_of_the_paper():
     assert (model.er_weight, model.ecr_weight) == (1.0, 1.0)
     assert [conv.out_channels for conv in model.correlation.reduce] == [64, 128]
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
-    groups = wrapper.param_groups
+    groups = wrapper.optimizer.param_groups
     names = {parameter: name for name, parameter in model.named_parameters()}
     rates = {names[g['params'][0]]: g['lr'] for g in groups}
     assert rates['backbone.conv1a.weight'] == 0
