@@ -7,6 +7,16 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 EXTRAS = ('onedl', 'openmmlab', 'crf', 'coco', 'dev')
+# mmwsss/.mim holds links to these; a built package gets the files
+CONFIGS_AND_TOOLS = [
+    '.mim/model-index.yml',
+    '.mim/configs/**/*.py',
+    '.mim/configs/**/*.yml',
+    '.mim/tools/**/*.py',
+    '.mim/tools/launch_common.sh',
+    '.mim/tools/dist_*.sh',
+    '.mim/tools/slurm_*.sh',
+]
 
 
 def requirements(name: str) -> list[str]:
@@ -34,7 +44,8 @@ setup(
     ],
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['mmwsss', 'mmwsss.*']),
-    package_data={'mmwsss': ['py.typed']},
+    package_data={'mmwsss': ['py.typed', *CONFIGS_AND_TOOLS]},
+    entry_points={'console_scripts': ['mmwsss = mmwsss.apis.command_line:main']},
     # both OpenMMLab distributions install the same import names, so that neither
     # may be required: a user chooses one by its extra
     install_requires=requirements('runtime'),

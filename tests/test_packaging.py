@@ -1,9 +1,13 @@
-"""The distribution's metadata, what it requires, and what importing it loads."""
+"""What is packed, what it requires, and what importing it loads."""
 
 import ast
+import os
 import runpy
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from email import message_from_string
 from pathlib import Path
 
@@ -19,12 +23,48 @@ DISTRIBUTION = {'PIL': 'pillow', 'mmseg': 'mmsegmentation'}
 EXTRAS = {'onedl', 'openmmlab', 'crf', 'coco', 'dev'}
 
 
+PACKED = ('mmwsss', 'configs', 'tools', 'requirements')
+"""Folders that a build reads."""
+
+
+def build(kind, source, out):
+    """Build a wheel or sdist as pip and uv do; return its file."""
+    code = f'from setuptools import build_meta; build_meta.build_{kind}({str(out)!r})'
+    command = [sys.executable, '-c', code]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (made,) = out.iterdir()
+    return made
+
+
 @pytest.fixture(scope='module')
-def metadata(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('metadata')
-    command = [sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', folder]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    text = (folder / 'mmwsss.egg-info' / 'PKG-INFO').read_text('utf-8')
+def sdist(tmp_path_factory):
+    """The sdist, unpacked; the working tree is left as it is."""
+    source = tmp_path_factory.mktemp('source')
+    unwanted = shutil.ignore_patterns('__pycache__')
+    for name in PACKED:
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=unwanted)
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, source)
+    made = build('sdist', source, tmp_path_factory.mktemp('sdist'))
+    out = tmp_path_factory.mktemp('unpacked')
+    with tarfile.open(made) as archive:
+        archive.extractall(out, filter='data')
+    (folder,) = out.iterdir()
+    return folder
+
+
+@pytest.fixture(scope='module')
+def wheel(sdist, tmp_path_factory):
+    """The wheel that is built from the sdist."""
+    return build('wheel', sdist, tmp_path_factory.mktemp('wheel'))
+
+
+@pytest.fixture(scope='module')
+def metadata(wheel):
+    version = runpy.run_path(str(ROOT / 'mmwsss' / 'version.py'))['__version__']
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read(f'mmwsss-{version}.dist-info/METADATA').decode()
     return message_from_string(text)
 
 
@@ -138,7 +178,7 @@ def test_what_the_package_imports_is_required(required):
 
 def test_importing_the_package_is_light():
     heavy = {'mmseg', 'mmpretrain', 'mmcv', 'timm'}
-    code = 'import sys, mmwsss; print(*sys.modules)'
+    code = 'import sys, mmwsss.apis; print(*sys.modules)'
     command = [sys.executable, '-c', code]
     result = subprocess.run(
         command, cwd=ROOT, check=True, capture_output=True, text=True
@@ -159,3 +199,95 @@ def test_readme_opens_with_the_commands_that_ci_runs():
     assert {'bash tools/setup_env.sh', 'bash tools/run_tests.sh'} <= set(screen)
     ci = (ROOT / '.ci' / 'run').read_text('utf-8').splitlines()
     assert ci[-1] == 'bash tools/run_tests.sh'
+
+
+def files_of(folder, *patterns):
+    """Return the names of files below a folder of the repository."""
+    return {
+        path.relative_to(ROOT / folder).as_posix()
+        for pattern in patterns
+        for path in (ROOT / folder).rglob(pattern)
+    }
+
+
+def test_wheel_holds_package_configs_and_tools(wheel):
+    launchers = {p.name for p in (ROOT / 'tools').glob('*_*.sh')} - {'setup_env.sh'}
+    launchers -= {'run_tests.sh'}
+    wanted = {
+        *(f'mmwsss/{name}' for name in files_of('mmwsss', '*.py', 'py.typed')),
+        *(
+            f'mmwsss/.mim/configs/{name}'
+            for name in files_of('configs', '*.py', '*.yml')
+        ),
+        *(f'mmwsss/.mim/tools/{name}' for name in files_of('tools', '*.py')),
+        *(f'mmwsss/.mim/tools/{name}' for name in launchers),
+        'mmwsss/.mim/model-index.yml',
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if '.dist-info/' not in name}
+        assert names == wanted
+        config = archive.read('mmwsss/.mim/configs/acr/vit_hybrid_voc.py')
+    # a file, not the link that stands in the repository
+    assert config == (ROOT / 'configs/acr/vit_hybrid_voc.py').read_bytes()
+
+
+def test_wheel_has_the_command_and_the_licence(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {Path(name).name: name for name in archive.namelist()}
+        entries = archive.read(names['entry_points.txt']).decode().split('\n')
+        assert archive.read(names['LICENSE']) == (ROOT / 'LICENSE').read_bytes()
+    assert entries[:2] == [
+        '[console_scripts]',
+        'mmwsss = mmwsss.apis.command_line:main',
+    ]
+
+
+def test_sdist_holds_what_a_build_and_a_reader_need(sdist):
+    for name in (
+        'README.md',
+        'LICENSE',
+        'CITATION.cff',
+        'CHANGELOG.md',
+        'pyproject.toml',
+    ):
+        assert (sdist / name).read_bytes() == (ROOT / name).read_bytes()
+    assert {p.name for p in (sdist / 'requirements').iterdir()} == {
+        p.name for p in (ROOT / 'requirements').iterdir()
+    }
+    assert not any(path.is_symlink() for path in sdist.rglob('*'))
+
+
+USES = """
+import mmengine.hub, mmwsss
+from mmwsss.apis.command_line import tool_path
+from mmwsss.utils.packaged_files import config_path
+assert mmwsss.get_config('acr/vit_hybrid_voc').model.num_classes == 20
+print(mmwsss.__file__, config_path('cam/embedded'), tool_path('train'), sep='\\n')
+"""
+
+
+def test_unpacked_wheel_uses_its_own_files(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / 'site')
+    result = subprocess.run(
+        [sys.executable, '-c', USES],
+        cwd=tmp_path,
+        env=os.environ | {'PYTHONPATH': str(tmp_path / 'site')},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    place = tmp_path.resolve() / 'site/mmwsss'
+    assert result.stdout.split() == [
+        str(place / '__init__.py'),
+        str(place / '.mim/configs/cam/embedded.py'),
+        str(place / '.mim/tools/train.py'),
+    ]
+
+
+def test_links_lead_to_configs_and_tools():
+    """In a checkout, and so in an editable install."""
+    for name in ('configs', 'tools', 'model-index.yml'):
+        link = ROOT / 'mmwsss/.mim' / name
+        assert link.is_symlink()
+        assert link.resolve() == ROOT / name

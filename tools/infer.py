@@ -1,0 +1,85 @@
+"""Look at own images with a trained classifier or segmentor.
+
+python tools/infer.py configs/acr/vit_hybrid_voc.py work_dirs/acr/epoch_15.pth \\
+    holiday.jpg more_photographs/ --out work_dirs/look --tags dog person
+Writes, for each image, OUT/vis (image, the map of each tag, seeds, pseudo label),
+OUT/seeds and OUT/labels (palette PNG), OUT/scores (JSON). Without --tags those classes
+are localized that the classifier recognizes. --point adds what attention joins to a
+pixel, with ACR. Of a segmentor it writes the predicted label. CONFIG may also be the
+name of a config that comes with mmwsss, such as acr/vit_hybrid_voc.
+"""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+
+from mmengine.config import DictAction
+
+from mmwsss.apis import WSSSInferencer
+from mmwsss.apis.inferencer_files import check_names
+from mmwsss.apis.inferencer_inputs import gather_images
+from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.utils.packaged_files import find_config
+
+
+def parse_arguments() -> Namespace:
+    """Read the command line."""
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file, or name of one of mmwsss')
+    parser.add_argument(
+        'checkpoint', help="model's checkpoint, or its training's work directory"
+    )
+    parser.add_argument('images', nargs='+', help='files, folders or file:// URLs')
+    parser.add_argument('--out', required=True, help='folder of all that is written')
+    parser.add_argument('--tags', nargs='+', help='classes to localize in all images')
+    parser.add_argument(
+        '--point',
+        nargs=2,
+        type=float,
+        metavar=('X', 'Y'),
+        help='column and row in pixels whose affinity is drawn (ACR)',
+    )
+    parser.add_argument('--refiner', help="in place of the config's, e.g. threshold")
+    parser.add_argument(
+        '--score-threshold',
+        type=float,
+        help="probability of a recognized class, in place of the config's",
+    )
+    parser.add_argument(
+        '--background-threshold',
+        type=float,
+        help="score of the background in the seeds, in place of the config's",
+    )
+    parser.add_argument('--batch-size', type=int, default=1, help='images at once')
+    parser.add_argument('--device', help='cpu or cuda; else a GPU if there is one')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help="settings in place of the config's, as key=value, e.g. "
+        'refiner.background_threshold=0.3',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load, look, write."""
+    args = parse_arguments()
+    images = gather_images(args.images, tags=args.tags, point=args.point)
+    check_names(images)
+    inferencer = WSSSInferencer(
+        config_with(find_config(args.config), args.cfg_options),
+        args.checkpoint,
+        args.device,
+        score_threshold=args.score_threshold,
+        background_threshold=args.background_threshold,
+    )
+    found = inferencer.predict(images, batch_size=args.batch_size, refiner=args.refiner)
+    for prediction in found:
+        inferencer.visualize([prediction], out_dir=args.out)
+    print(f'{args.out}: {len(images)} images')
+
+
+if __name__ == '__main__':
+    run_tool(main)
