@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmwsss.engine.model_methods import model_method
+from mmwsss.engine.model_methods import model_method, unwrap
 from mmwsss.registry import HOOKS
 from mmwsss.utils.errors import ConfigError
 
@@ -15,6 +15,9 @@ from mmwsss.utils.errors import ConfigError
 @HOOKS.register_module()
 class PrototypeRefreshHook(Hook):
     """Let the model cluster its memory, behind its last write, before a checkpoint.
+
+    mmengine's ``EMAHook`` copies buffers to its averaged model an iteration later than
+    this hook changes them; a checkpoint has the new prototypes in both.
 
     Args:
         interval: Epochs or iterations from one refresh to the next.
@@ -24,7 +27,7 @@ class PrototypeRefreshHook(Hook):
         ConfigError: if the interval is less than 1.
     """
 
-    priority = 'NORMAL'
+    priority = 'BELOW_NORMAL'
 
     def __init__(self, *, interval: int = 1, by_epoch: bool = True) -> None:
         if interval < 1:
@@ -60,6 +63,15 @@ class PrototypeRefreshHook(Hook):
         """Refresh if an interval of epochs is over."""
         if self.by_epoch and self.every_n_epochs(runner, self.interval):
             self._method(runner)()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Save averaged weights with the buffers that validation sees."""
+        if 'ema_state_dict' in checkpoint:
+            # EMAHook, before this one, has put the model's own there
+            own, averaged = checkpoint['ema_state_dict'], checkpoint['state_dict']
+            buffers = dict(unwrap(runner.model).named_buffers())
+            for name in averaged.keys() & buffers.keys():
+                averaged[name] = own[f'module.{name}']
 
     def _method(self, runner: Runner) -> Callable[[], object]:
         return model_method(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmengine.hooks import Hook, SyncBuffersHook
+from mmengine.hooks import EMAHook, Hook, SyncBuffersHook
 from mmengine.runner import Runner
 
 from mmwsss.engine.model_methods import model_method
@@ -32,6 +32,12 @@ class RegionMemoryHook(Hook):
             raise ConfigError(
                 'SyncBuffersHook averages the memory, its pointers too, which all '
                 'processes keep equal without it; take it off custom_hooks'
+            )
+        averaging = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+        if any(hook.ema_cfg.get('update_buffers') for hook in averaging):
+            raise ConfigError(
+                'EMAHook with update_buffers averages the memory and never updates its '
+                'counts; take update_buffers off, buffers are copied without it'
             )
         model_method(runner, 'update_memory', hook=self, model_type=MODEL)
 
