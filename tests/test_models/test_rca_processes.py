@@ -10,11 +10,11 @@ from model_builders import CLASSES, images, sample, tiny_rca
 
 STEPS, BATCH = 6, 4
 REFRESHED = 3
-# uneven on purpose: the second process has one region, or many, or only padding
+# uneven on purpose: the second process has one region an image, or many
 TAGS = [[[0, 1, 2], [3], [1, 4], [0]], [[2], [0, 1, 2, 3, 4], [3], [4, 0]]]
 
 
-def train(rank, repeat_last=False):
+def train(rank):
     """Train a few steps; return weights, bank and prototypes."""
     hub = MessageHub.get_instance('rca processes')
     model = tiny_rca(memory=dict(type='RegionMemory', num_slots=3, score_gate=0.3))
