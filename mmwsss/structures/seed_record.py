@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import reprlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from torch import Tensor
 from mmwsss.structures.wsss_data_sample import WSSSDataSample
 from mmwsss.utils.digests import digest_json, digest_tensors
 from mmwsss.utils.errors import ConfigError
+from mmwsss.utils.json_stream import parse_json
 
 Size = tuple[int, int]
 
@@ -26,6 +29,10 @@ MAP_TYPE = np.dtype('<f2')
 # a map that is a maximum over epochs is kept in the steps it is compared in
 STEP_TYPE = np.dtype(np.uint8)
 STEPS = 255
+MAX_BYTES = 1 << 30
+"""Of an image's maps as they are kept: what a record may claim to unpack to."""
+MAX_PIXELS = 1 << 28
+"""Of an image or its network input; Pillow opens no image that has as many."""
 TYPE_BY_STEPS: dict[int | None, np.dtype[Any]] = {None: MAP_TYPE, STEPS: STEP_TYPE}
 
 
@@ -60,6 +67,8 @@ class SeedRecord:
             raise ValueError(
                 f'maps: expected shape ({len(self.classes)}, h, w), got {maps.shape}'
             )
+        if maps.nbytes > MAX_BYTES:
+            raise ValueError(f'maps: {maps.nbytes} bytes are more than {MAX_BYTES}')
         if kept is MAP_TYPE and not ((maps >= 0) & (maps <= 1)).all():
             raise ValueError('maps: expected values in [0, 1]')
         object.__setattr__(self, 'maps', maps)
@@ -69,7 +78,7 @@ class SeedRecord:
             raise ValueError(f'classes: expected ascending, >= 0, got {self.classes}')
         for name in SIZES:
             size = tuple(int(length) for length in getattr(self, name))
-            if len(size) != 2 or min(size) < 1:
+            if len(size) != 2 or min(size) < 1 or math.prod(size) > MAX_PIXELS:
                 raise ValueError(f'{name}: expected (H, W), got {size}')
             object.__setattr__(self, name, size)
         if any(i > n for i, n in zip(self.img_shape, self.input_shape)):
@@ -154,20 +163,32 @@ class SeedCodec:
     def decode(self, content: bytes) -> SeedRecord:
         """Return the record; raise ValueError if the bytes are none's."""
         line, _, packed = content.partition(b'\n')
-        header = json.loads(line)
+        header = parse_json(line)
         try:
             shape = (len(header['classes']), *header.pop('grid'))
             kind = TYPE_BY_STEPS[header.pop('steps', None)]
-            planes = _inflate(packed, int(np.prod(shape)) * kind.itemsize)
+            _check_header(header, shape)
+            planes = _inflate(packed, math.prod(shape) * kind.itemsize)
             values = planes.reshape(kind.itemsize, -1).T
             maps = np.ascontiguousarray(values).view(kind).reshape(shape)
             return SeedRecord(maps=maps, **header)
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f'unknown header {header}') from error
+            raise ValueError(f'unknown header {reprlib.repr(header)}') from error
+
+
+def _check_header(header: Mapping[str, Any], shape: tuple[Any, ...]) -> None:
+    """Raise ValueError unless all is of the kinds that ``encode`` writes."""
+    numbers = [*shape, *header['classes']]
+    numbers += [length for name in SIZES for length in header[name]]
+    plain = all(type(number) is int and number >= 0 for number in numbers)
+    if not plain or len(shape) != 3 or type(header['align_corners']) is not bool:
+        raise ValueError(f'unknown header {reprlib.repr(header)}')
 
 
 def _inflate(packed: bytes, length: int) -> NDArray[np.uint8]:
     """Inflate to just ``length`` bytes: a damaged header must not fill the memory."""
+    if length > MAX_BYTES:
+        raise ValueError(f'{length} bytes of maps are more than {MAX_BYTES}')
     stream = zlib.decompressobj()
     try:
         # one byte more than is wanted shows a surplus; 0 would mean no limit

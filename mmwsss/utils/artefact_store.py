@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from mmwsss.utils.atomic import (
     remove_temporaries,
 )
 from mmwsss.utils.errors import ArtefactError
+from mmwsss.utils.json_stream import parse_json
+from mmwsss.utils.plain_files import read_plain
 from mmwsss.utils.sealing import OriginError, Seal, difference
 from mmwsss.utils.shards import SUFFIX as SHARD_SUFFIX
 from mmwsss.utils.shards import Shards
@@ -38,8 +41,10 @@ Value = TypeVar('Value')
 MANIFEST = 'manifest.json'
 INDEX = 'index.json'
 SHOWN_KEYS = 3
-# a dot in front hides a file and starts '..'; a backslash parts folders elsewhere
-KEY_PART = re.compile(r'[^./\\\x00-\x1f][^/\\\x00-\x1f]*')
+# a dot in front hides a file and starts '..'; a backslash parts folders elsewhere; of
+# the surrogates, file names have those alone that stand for bytes beyond UTF-8
+NEVER = r'/\\\x00-\x1f\ud800-\udc7f\udd00-\udfff'
+KEY_PART = re.compile(rf'[^.{NEVER}][^{NEVER}]*')
 AGAIN = 'run the command that writes it again, it makes what is missing or damaged'
 ELSEWHERE = 'choose another folder or remove this one'
 PACKED_FROM = 2000
@@ -152,7 +157,8 @@ class ArtefactStore(Generic[Value]):
                 f'(version {codec.version}): {ELSEWHERE}'
             )
         stored = manifest.get('identity')
-        if not isinstance(stored, dict):
+        texts = stored.values() if isinstance(stored, dict) else [None]
+        if not all(isinstance(text, str) for text in texts):
             raise ArtefactError(f'{path} names no identity: {ELSEWHERE}')
         expected = stored if identity is None else identity
         change = difference(stored, expected)
@@ -166,14 +172,22 @@ class ArtefactStore(Generic[Value]):
         """Return the file of a key; ``/`` in a key parts folders.
 
         Raises:
-            ArtefactError: if the key could lead out of the store or to a hidden file.
+            ArtefactError: if the key could lead out of the store or to a hidden file,
+                or one of its folders is a link.
         """
         if not all(KEY_PART.fullmatch(part) for part in key.split('/')):
             raise ArtefactError(
                 f'{key!r} is no name for an artefact: rename the image; names neither '
                 'start with a dot nor hold backslashes or control characters'
             )
-        return self.root / f'{key}{self.codec.suffix}'
+        path = self.root / f'{key}{self.codec.suffix}'
+        for folder in path.parents[: key.count('/')]:
+            if os.path.islink(folder):
+                raise ArtefactError(
+                    f'{folder} is a link, which could lead out of the store: remove '
+                    'it, or copy the folder that it stands for'
+                )
+        return path
 
     def write(self, key: str, value: Value) -> Path:
         """Store a value and return its file; an earlier one is replaced.
@@ -288,14 +302,12 @@ class ArtefactStore(Generic[Value]):
     def _content(self, key: str) -> bytes:
         path = self.path(key)
         try:
-            return path.read_bytes()
+            return read_plain(path)
         except FileNotFoundError as error:
             packed = self.shards.read(key)
             if packed is None:
                 raise ArtefactError(f'{path} is missing: {AGAIN}') from error
             return packed
-        except OSError as error:
-            raise _unreadable(path, error) from error
 
     def _place(self, key: str) -> str:
         path = self.path(key)
@@ -305,7 +317,7 @@ class ArtefactStore(Generic[Value]):
     def _decode(self, key: str, content: bytes) -> Value:
         try:
             if self.codec.sealed:
-                content = self._seal(key).open(content)
+                content = self._unsealed(key, content)
             return self.codec.decode(content)
         except OriginError as error:
             raise ArtefactError(
@@ -316,6 +328,13 @@ class ArtefactStore(Generic[Value]):
             raise ArtefactError(
                 f'{self._place(key)} is damaged ({error}): {AGAIN}'
             ) from error
+
+    def _unsealed(self, key: str, content: bytes) -> bytes:
+        try:
+            return self._seal(key).open(content)
+        except (AttributeError, TypeError, RecursionError) as error:
+            # its checksum tells nothing of who wrote a seal
+            raise ValueError('its seal is none of ours') from error
 
     def _seal(self, key: str) -> Seal:
         return Seal(self.codec.kind, self.codec.version, key, self.identity)
@@ -346,23 +365,15 @@ def _dump(value: Mapping[str, Any]) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_plain(path)
     except FileNotFoundError as error:
         raise ArtefactError(f'{path} is missing: {AGAIN}') from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> ArtefactError:
-    return ArtefactError(
-        f'cannot read {path}: {error.strerror}; check the disk and permissions'
-    )
 
 
 def _load(path: Path) -> dict[str, Any]:
     content = _read(path)
     try:
-        value = json.loads(content)
+        value = parse_json(content)
     except ValueError as error:
         raise ArtefactError(f'{path} is no JSON ({error}): {ELSEWHERE}') from error
     if not isinstance(value, dict):

@@ -20,6 +20,19 @@ SPACE = ' \t\n\r'
 NUMBER_TAIL = len('e+')
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; whatever is wrong with it is a ValueError.
+
+    Raises:
+        ValueError: if it is no JSON, nested too deeply, or has a number of thousands
+            of digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError('nested too deeply') from error
+
+
 class Element(NamedTuple):
     """One element of an array in the file.
 
@@ -60,7 +73,7 @@ def _elements(text: _Text) -> Iterator[Element]:
     if text.skip('}'):
         return
     while True:
-        key, _ = text.value_and_content()
+        key = text.key()
         text.expect(':')
         if text.skip('['):
             yield from _array(text, key)
@@ -117,6 +130,13 @@ class _Text:
         if not self.skip(character):
             raise self._broken(f'expected {character!r}')
 
+    def key(self) -> str:
+        """Return the name that comes next; raise DataError if it is none."""
+        name, _ = self.value_and_content()
+        if not isinstance(name, str):
+            raise self._broken(f'{name!r} is no name of an entry')
+        return name
+
     def value_and_content(self) -> tuple[Any, bytes]:
         """Return the value that comes next with its bytes, and pass over it."""
         self.peek()
@@ -131,6 +151,9 @@ class _Text:
             except json.JSONDecodeError as error:
                 if self.ended or len(self.window) - self.at > MAX_ELEMENT:
                     raise self._broken(error.msg) from error
+            except (RecursionError, ValueError) as error:
+                # nested too deeply, or a number of thousands of digits
+                raise self._broken(str(error)) from error
             self._more()
 
     def _more(self) -> bool:

@@ -19,15 +19,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from mmwsss.utils.atomic import atomic_write_bytes, atomic_writer, remove_file
 from mmwsss.utils.errors import ArtefactError
+from mmwsss.utils.json_stream import parse_json
+from mmwsss.utils.plain_files import open_plain
 
 SUFFIX = '.shard'
 MAGIC = b'mmwsss-shard'
 NAME = f'records-{{}}{SUFFIX}'
 DIGITS = 5
+MAX_TABLE = 1 << 26
+"""Bytes of a table; a thousand records have some 50,000."""
 
 
 class Place(NamedTuple):
@@ -170,7 +174,7 @@ def read_table(path: Path) -> dict[str, Place]:
         ArtefactError: if it cannot be read.
     """
     try:
-        with open(path, 'rb') as file:
+        with open_plain(path) as file:
             return _parse(path, file)
     except OSError as error:
         raise ArtefactError(
@@ -179,18 +183,34 @@ def read_table(path: Path) -> dict[str, Place]:
 
 
 def _parse(path: Path, file: BinaryIO) -> dict[str, Place]:
-    first, table = file.readline(), file.readline()
+    first, table = file.readline(MAX_TABLE), file.readline(MAX_TABLE)
     if first != _first_line(table):
         raise ValueError('the table is cut short or changed')
-    content = json.loads(table)
+    keys, lengths = _columns(parse_json(table))
     start = len(first) + len(table)
     places = {}
-    for key, length in zip(content['keys'], content['lengths']):
+    for key, length in zip(keys, lengths):
         places[key] = Place(path, start, length)
         start += length
     if os.fstat(file.fileno()).st_size != start:
         raise ValueError(f'expected {start} bytes')
     return places
+
+
+def _columns(table: Any) -> tuple[list[str], list[int]]:
+    """Return keys and lengths; its checksum tells nothing of who wrote a table."""
+    found = table if isinstance(table, dict) else {}
+    keys, lengths = found.get('keys'), found.get('lengths')
+    if (
+        not isinstance(keys, list)
+        or not isinstance(lengths, list)
+        or len(keys) != len(lengths)
+        or not all(isinstance(key, str) for key in keys)
+        or not all(type(length) is int and length >= 0 for length in lengths)
+        or len(set(keys)) < len(keys)
+    ):
+        raise ValueError('the table is no list of keys with their lengths')
+    return keys, lengths
 
 
 def _remove(path: Path) -> None:
