@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os.path as osp
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmwsss.datasets.tag_dataset import TagDataset
 from mmwsss.datasets.tag_list import some_names
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import ConfigError, DataError
+from mmwsss.utils.json_stream import parse_json
 
 LABEL_FOLDER = 'labels'
 MANIFEST = 'labels.json'
@@ -146,7 +146,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         DataError: if it is missing, no JSON, or lacks one of these.
     """
     try:
-        manifest = json.loads(path.read_text(encoding='utf-8'))
+        manifest = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f'no manifest {path}; {REMEDY}') from error
     except (OSError, ValueError) as error:
@@ -155,6 +155,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     for key, kind in kinds.items():
         if not isinstance(manifest, dict) or not isinstance(manifest.get(key), kind):
             raise DataError(f'{path} has no usable entry {key!r}; {REMEDY}')
+    counts = manifest['pixels_per_class'].values()
+    if not all(isinstance(name, str) for name in manifest['classes']):
+        raise DataError(f'{path} has no usable entry {"classes"!r}; {REMEDY}')
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise DataError(f'{path} has no usable entry {"pixels_per_class"!r}; {REMEDY}')
     if set(manifest['pixels_per_class']) != set(manifest['classes']):
         raise DataError(
             f'{path}: pixels_per_class counts {sorted(manifest["pixels_per_class"])}, '

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from mmengine import fileio
@@ -16,6 +17,7 @@ from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import ConfigError, DataError
 
 NO_TAGS = '[]'
+MARK = '\ufeff'
 BACKGROUND = 'background'
 NAMES_SHOWN = 3
 
@@ -43,11 +45,12 @@ def read_text(path: str | os.PathLike, *, backend_args: dict | None = None) -> s
     """Read a text file in UTF-8, with or without a byte order mark.
 
     Raises:
-        DataError: if it is in another encoding.
+        DataError: if it cannot be read or is in another encoding.
     """
-    content = fileio.get(path, backend_args=backend_args)
     try:
-        return content.decode('utf-8-sig')
+        return fileio.get(path, backend_args=backend_args).decode('utf-8-sig')
+    except OSError as error:
+        raise DataError(f'cannot read {path}: {error.strerror or error}') from error
     except UnicodeDecodeError as error:
         raise DataError(f'{path} is not in UTF-8 ({error}); save it as UTF-8') from None
 
@@ -55,6 +58,24 @@ def read_text(path: str | os.PathLike, *, backend_args: dict | None = None) -> s
 def written_name(name: str) -> str:
     """Return a class name as a tag list writes it."""
     return name.replace(' ', '_')
+
+
+def written_classes(classes: Sequence[str]) -> dict[str, int]:
+    """Return the index of each class by its name as a tag list writes it.
+
+    Raises:
+        ConfigError: if two classes are written alike.
+
+    Example:
+        >>> written_classes(['cat', 'red fox'])
+        {'cat': 0, 'red_fox': 1}
+    """
+    names = [written_name(name) for name in classes]
+    if twins := [name for name, count in Counter(names).items() if count > 1]:
+        raise ConfigError(
+            f'two classes are written {twins[0]!r} in a tag list: rename one of them'
+        )
+    return {name: number for number, name in enumerate(names)}
 
 
 def read_tag_list(
@@ -78,10 +99,11 @@ def read_tag_list(
     Raises:
         DataError: if the list is missing or not in UTF-8, names an unknown class
             (file, line and the closest known names are told) or an image twice.
+        ConfigError: if two classes are written alike.
     """
     if not fileio.exists(path, backend_args=backend_args):
         raise DataError(f'tag list not found: {path}')
-    index = {written_name(name): number for number, name in enumerate(classes)}
+    index = written_classes(classes)
     skipped = {written_name(name) for name in unused_classes} | {NO_TAGS}
     tags: dict[str, list[int]] = {}
     text = read_text(path, backend_args=backend_args)
@@ -119,13 +141,45 @@ def write_tag_list(
         classes: Foreground class names.
 
     Raises:
+        DataError: if a name would be read back as another or as several.
+        ConfigError: if two classes are written alike.
         ArtefactError: if it cannot be written.
     """
+    names = list(written_classes(classes))
     lines = []
     for image_id, indices in tags.items():
-        names = [written_name(classes[index]) for index in indices] or [NO_TAGS]
-        lines.append(' '.join([image_id, *names]) + '\n')
+        lines.append(tag_line(image_id, [names[index] for index in indices]))
     atomic_write_text(os.fspath(path), ''.join(lines))
+
+
+def tag_line(image_id: str, names: Sequence[str]) -> str:
+    """Return the line of an image's id and its classes' names as they are written.
+
+    Raises:
+        DataError: if one of them would be read back as another or as several.
+
+    Example:
+        >>> tag_line('a/b', ['cat', 'red_fox'])
+        'a/b cat red_fox\\n'
+    """
+    for word in (image_id, *names):
+        if word.split() != [word] or word.startswith(MARK) or not in_utf8(word):
+            raise DataError(
+                f'{word!r} cannot stand in a tag list, where spaces part names and '
+                'all is UTF-8: rename it, or keep tags in a .json file'
+            )
+    if NO_TAGS in names:
+        raise DataError(f'a tag list writes {NO_TAGS} for no tags: rename that class')
+    return ' '.join([image_id, *(names or [NO_TAGS])]) + '\n'
+
+
+def in_utf8(text: str) -> bool:
+    """Tell whether a text can be written in UTF-8; names of files need not be."""
+    try:
+        text.encode('utf-8')
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def some_names(names: Sequence[str]) -> str:

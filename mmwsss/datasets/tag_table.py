@@ -8,7 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import reprlib
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -21,6 +24,7 @@ from mmwsss.datasets.tag_list import NO_TAGS, read_text
 from mmwsss.utils.errors import DataError
 
 TAG_SEPARATOR = ';'
+ARCHIVE = b'PK'
 PATH_HEADS = frozenset({'path', 'image', 'img', 'file', 'filename', 'image_path', 'id'})
 TAG_HEADS = frozenset({'tag', 'tags', 'label', 'labels', 'class', 'classes'})
 
@@ -142,14 +146,14 @@ def read_multi_hot(
         DataError: if it is no such array. Pickled objects are not read, as they can
             run code.
     """
-    content = fileio.get(path, backend_args=backend_args)
     try:
+        content = fileio.get(path, backend_args=backend_args)
+    except OSError as error:
+        raise DataError(f'cannot read {path}: {error.strerror or error}') from error
+    try:
+        _check_head(content)
         array = np.load(io.BytesIO(content), allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError('it is an archive of several')
-        if array.dtype.kind not in 'biuf':
-            raise ValueError(f'its type is {array.dtype}')
-    # bytes at will make NumPy raise at will, for want of memory too
+    # bytes at will make NumPy raise at will
     except Exception as error:
         raise DataError(
             f'{path} holds no plain array ({error}); save tags as zeros and ones '
@@ -163,6 +167,20 @@ def read_multi_hot(
     if not np.isin(array, (0, 1)).all():
         raise DataError(f'{path} holds values other than 0 and 1')
     return array.astype(bool)
+
+
+def _check_head(content: bytes) -> None:
+    """Raise ValueError unless the bytes are those of one array of numbers."""
+    if content.startswith(ARCHIVE):
+        raise ValueError('it is an archive of several')
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read = {1: np.lib.format.read_array_header_1_0}
+    shape, _, dtype = read.get(version[0], np.lib.format.read_array_header_2_0)(file)
+    if dtype.kind not in 'biuf':
+        raise ValueError(f'its type is {dtype}')
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f'its shape is {shape}, its bytes are {len(content)}')
 
 
 def _read_delimited(path: str, text: str, delimiter: str) -> TagTable:
@@ -229,7 +247,8 @@ def _read_json(path: str, text: str) -> TagTable:
 
 def _read_lines(path: str, text: str) -> TagTable:
     entries = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # JSON may hold what Python takes for line ends besides
+    for number, line in enumerate(text.split('\n'), start=1):
         if line.strip():
             place = f'{path}, line {number}'
             entries.append(_item(place, _parse(place, line)))
@@ -248,15 +267,19 @@ def _read_text(path: str, text: str) -> TagTable:
 
 def _parse(place: str, text: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys):
-            twice = next(key for n, key in enumerate(keys) if key in keys[:n])
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            twice = next(key for key, count in counts.items() if count > 1)
             raise DataError(f'{place}: {twice!r} is listed twice')
-        return dict(pairs)
+        return found
 
     try:
         return json.loads(text, object_pairs_hook=unique)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except DataError:
+        raise
+    # a ValueError of a number of thousands of digits, too
+    except (ValueError, RecursionError) as error:
         raise DataError(f'{place}: no JSON ({error})') from error
 
 
@@ -268,7 +291,9 @@ def _item(place: str, item: Any) -> TagEntry:
 
 def _names(place: str, names: Any) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError(f'{place}: expected a list of class names, got {names!r}')
+        raise DataError(
+            f'{place}: expected a list of class names, got {reprlib.repr(names)}'
+        )
     return tuple(name.strip() for name in names)
 
 

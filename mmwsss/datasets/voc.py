@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path as osp
+from collections import Counter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,7 +11,7 @@ from mmengine import fileio
 from mmseg.datasets import PascalVOCDataset
 
 from mmwsss.datasets.tag_dataset import TagDataset, join_root
-from mmwsss.datasets.tag_list import read_text
+from mmwsss.datasets.tag_list import read_text, some_names
 from mmwsss.registry import DATASETS
 from mmwsss.utils.errors import DataError
 
@@ -55,9 +56,8 @@ def read_voc_list(path: str, *, backend_args: dict | None = None) -> list[str]:
     lines = read_text(path, backend_args=backend_args).splitlines()
     words = [line.split()[0] for line in lines if line.strip()]
     ids = [PurePosixPath(word).stem if '/' in word else word for word in words]
-    if len(set(ids)) < len(ids):
-        twice = next(i for n, i in enumerate(ids) if i in ids[:n])
-        raise DataError(f'{path} lists {twice} twice')
+    if twice := [name for name, count in Counter(ids).items() if count > 1]:
+        raise DataError(f'{path} lists {some_names(twice)} twice; keep one line each')
     return ids
 
 
