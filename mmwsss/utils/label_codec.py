@@ -14,7 +14,34 @@ from PIL import Image
 COLOURS = 256
 IGNORED_LABEL = 255
 IGNORED_COLOUR = (224, 224, 192)  # VOC's
+PNG_START = b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR'
+PNG_SIZE = struct.Struct('>II')
 PNG_END = b'\0\0\0\0IEND\xaeB`\x82'
+UNSOUND = (
+    *(OSError, SyntaxError, EOFError, zlib.error, struct.error),
+    Image.DecompressionBombError,
+)
+"""What Pillow raises of bytes that are no image, or one of too many pixels."""
+MAX_RATIO = 1032
+"""Bytes that deflate makes of one at most; a pixel is a bit at least."""
+
+
+def check_claim(content: bytes) -> None:
+    """Refuse a PNG whose header claims more pixels than its bytes can hold.
+
+    Decoders make room for all of them before they read the first.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if not content.startswith(PNG_START) or len(content) < len(PNG_START) + 8:
+        return
+    width, height = PNG_SIZE.unpack_from(content, len(PNG_START))
+    if width * height > 8 * MAX_RATIO * len(content):
+        raise ValueError(
+            f'its header claims {width}x{height} pixels, more than {len(content)} '
+            'bytes can hold'
+        )
 
 
 class LabelCodec:
@@ -56,13 +83,14 @@ class LabelCodec:
         """Return the label map; raise ValueError if the bytes are none's."""
         if not content.endswith(PNG_END):
             raise ValueError('no sound PNG: its end is missing')
+        check_claim(content)
         try:
             # reading alone does not check the checksums
             with Image.open(io.BytesIO(content), formats=['PNG']) as image:
                 image.verify()
             with Image.open(io.BytesIO(content), formats=['PNG']) as image:
                 mode, value = image.mode, np.array(image)
-        except (OSError, SyntaxError, EOFError, zlib.error, struct.error) as error:
+        except UNSOUND as error:
             raise ValueError(f'no sound PNG: {error}') from error
         if mode != 'P':
             raise ValueError(f'a PNG of mode {mode}, expected a palette')

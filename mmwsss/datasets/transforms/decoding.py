@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from mmwsss.utils.label_codec import check_claim
+
 PLAIN_MODES = frozenset({'1', 'L', 'P', 'RGB', 'CMYK', 'YCbCr', 'LAB', 'HSV'})
 """Modes whose pixels Pillow, as mmcv calls it, converts to RGB faithfully."""
 
@@ -36,9 +38,11 @@ def decode_image(content: bytes, *, flag: str, backend: str) -> NDArray[np.uint8
         (H, W, 3) BGR for ``color``.
 
     Raises:
-        ValueError: if the pixels are floating-point or exceed 16 bits.
+        ValueError: if the pixels are floating-point or exceed 16 bits, or a PNG claims
+            more of them than its bytes can hold.
         OSError: of Pillow, if the bytes are no whole image.
     """
+    check_claim(content)
     if backend == 'pillow' and flag == 'color':
         with Image.open(io.BytesIO(content)) as image:
             if image.mode not in PLAIN_MODES or 'transparency' in image.info:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mmwsss.datasets.transforms.decoding import decode_image
 from mmwsss.registry import TRANSFORMS
 from mmwsss.utils.errors import DataError
+from mmwsss.utils.label_codec import check_claim
 
 BACKGROUND_LABEL = 0
 IGNORED_LABEL = 255
@@ -107,6 +108,7 @@ class LoadMask(LoadAnnotations):
             )
         try:
             content = fileio.get(path, backend_args=self.backend_args)
+            check_claim(content)
             mask = mmcv.imfrombytes(
                 content, flag='unchanged', backend=self.imdecode_backend
             )
