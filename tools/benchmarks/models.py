@@ -16,10 +16,11 @@ HYBRID = dict(arch='vit_base_r50_s16_384', img_size=384)
 SMALL = dict(arch=dict(embed_dim=24, depth=12, num_heads=3, patch_size=16), img_size=64)
 
 
-def acr(*, small: bool, device: torch.device) -> ACRClassifier:
+def acr(*, small: bool, device: torch.device, with_cp: bool = False) -> ACRClassifier:
     """Build ACR: ViT-hybrid-B at 384 pixels, or a small transformer."""
     init_default_scope('mmwsss')
-    backbone = dict(type='AttentionViT', **(SMALL if small else HYBRID))
+    arch = SMALL if small else HYBRID
+    backbone = dict(type='AttentionViT', **arch, with_cp=with_cp)
     model = ACRClassifier(
         CLASSES,
         backbone=backbone,
