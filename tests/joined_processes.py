@@ -6,11 +6,13 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing import start_processes
 
+IMPORTED_ONCE = ['mmengine.runner', 'mmwsss.apis.accumulation', 'mmwsss.engine.hooks']
+
 
 def run_joined(function, folder, *args, number=2):
     """Return what ``function(rank, *args)`` of the test's module gives in each."""
     # the server imports once for all tests, and forks from where no thread runs
-    multiprocessing.set_forkserver_preload(['mmwsss.models'])
+    multiprocessing.set_forkserver_preload(IMPORTED_ONCE)
     start_processes(
         _run,
         (number, str(folder), function, args),

@@ -15,6 +15,7 @@ from torch import Tensor
 from mmwsss.functional.localization import maps_to_image
 from mmwsss.functional.vectors import widen
 from mmwsss.models.classifiers.checkpoint_guard import refuse_other_shapes
+from mmwsss.models.classifiers.joint_batch import own_share
 from mmwsss.structures import WSSSDataSample
 from mmwsss.utils.errors import ConfigError, DataError
 
@@ -53,6 +54,9 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
     Raises:
         ConfigError: if ``tags`` or ``num_classes`` is not valid.
     """
+
+    joint_losses: tuple[str, ...] = ()
+    """Losses that already are of the images of all processes."""
 
     def __init__(
         self,
@@ -99,12 +103,24 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
         """
         if mode == 'loss':
             _check_samples(inputs, data_samples)
-            return self.loss(inputs, data_samples or [])
+            return self._joint_loss(inputs, data_samples or [])
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
             return self.logits(inputs)
         raise ConfigError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def _joint_loss(
+        self, inputs: Tensor, data_samples: list[WSSSDataSample]
+    ) -> dict[str, Tensor]:
+        inputs, data_samples, weight = own_share(inputs, data_samples)
+        losses = self.loss(inputs, data_samples)
+        if weight is None:
+            return losses
+        return {
+            name: loss if name in self.joint_losses else weight.to(loss.dtype) * loss
+            for name, loss in losses.items()
+        }
 
     @abstractmethod
     def logits(self, inputs: Tensor) -> Tensor:

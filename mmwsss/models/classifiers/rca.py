@@ -65,6 +65,8 @@ class RCAClassifier(CAMClassifier):
         ConfigError: if a name is unknown or contrast or aggregation lack the memory.
     """
 
+    joint_losses = ('loss_contrast',)
+
     def __init__(
         self,
         num_classes: int,
