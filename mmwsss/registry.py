@@ -41,25 +41,36 @@ METRICS = root.Registry(
 )
 
 # Nothing of ours lives in these; without them mmengine warns at every build that the
-# scope is unknown there.
-RUNNERS = root.Registry('runner', scope='mmwsss', parent=root.RUNNERS)
-OPTIMIZERS = root.Registry('optimizer', scope='mmwsss', parent=root.OPTIMIZERS)
+# scope is unknown there. Without a location it would look for a function of ours that
+# registers all modules, as it does with packages that it knows by name.
+HERE = ['mmwsss.registry']
+RUNNERS = root.Registry('runner', scope='mmwsss', parent=root.RUNNERS, locations=HERE)
+OPTIMIZERS = root.Registry(
+    'optimizer', scope='mmwsss', parent=root.OPTIMIZERS, locations=HERE
+)
 OPTIM_WRAPPER_CONSTRUCTORS = root.Registry(
     'optimizer wrapper constructor',
     scope='mmwsss',
     parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
+    locations=HERE,
 )
 PARAM_SCHEDULERS = root.Registry(
-    'parameter scheduler', scope='mmwsss', parent=root.PARAM_SCHEDULERS
+    'parameter scheduler', scope='mmwsss', parent=root.PARAM_SCHEDULERS, locations=HERE
 )
 MODEL_WRAPPERS = root.Registry(
-    'model wrapper', scope='mmwsss', parent=root.MODEL_WRAPPERS
+    'model wrapper', scope='mmwsss', parent=root.MODEL_WRAPPERS, locations=HERE
 )
-EVALUATOR = root.Registry('evaluator', scope='mmwsss', parent=root.EVALUATOR)
-VISUALIZERS = root.Registry('visualizer', scope='mmwsss', parent=root.VISUALIZERS)
-VISBACKENDS = root.Registry('vis_backend', scope='mmwsss', parent=root.VISBACKENDS)
+EVALUATOR = root.Registry(
+    'evaluator', scope='mmwsss', parent=root.EVALUATOR, locations=HERE
+)
+VISUALIZERS = root.Registry(
+    'visualizer', scope='mmwsss', parent=root.VISUALIZERS, locations=HERE
+)
+VISBACKENDS = root.Registry(
+    'vis_backend', scope='mmwsss', parent=root.VISBACKENDS, locations=HERE
+)
 LOG_PROCESSORS = root.Registry(
-    'log processor', scope='mmwsss', parent=root.LOG_PROCESSORS
+    'log processor', scope='mmwsss', parent=root.LOG_PROCESSORS, locations=HERE
 )
 
 VIEWS = root.Registry('view', scope='mmwsss', locations=['mmwsss.models.views'])
