@@ -16,6 +16,7 @@ from PIL import Image
 from mmwsss.datasets.synthetic.classes import SYNTHETIC_METAINFO
 from mmwsss.datasets.synthetic.scenes import IGNORE, SPLITS, draw_scene
 from mmwsss.utils.atomic import (
+    TEMPORARY_PREFIX,
     atomic_write_bytes,
     atomic_write_text,
     remove_temporaries,
@@ -164,7 +165,7 @@ def _check_folder(
     path = root / STAMP
     remedy = 'choose another folder or remove this one'
     if not path.exists():
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not _is_blank(root):
             raise DataError(f'{root} is not empty and has no {STAMP}: {remedy}')
         return False
     try:
@@ -178,6 +179,13 @@ def _check_folder(
             f'{root} was made with {made_from}, asked for {stamp["settings"]}: {remedy}'
         )
     return complete and _files_present(root, settings)
+
+
+def _is_blank(folder: Path) -> bool:
+    """Tell whether a folder has nothing but what a killed writer left."""
+    return folder.is_dir() and all(
+        path.name.startswith(TEMPORARY_PREFIX) for path in folder.iterdir()
+    )
 
 
 def _files_present(root: Path, settings: SyntheticSettings) -> bool:
