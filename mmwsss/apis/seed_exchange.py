@@ -21,7 +21,7 @@ from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_bytes
 from mmwsss.utils.digests import digest_file, digest_json
-from mmwsss.utils.errors import DataError
+from mmwsss.utils.errors import DataError, WSSSError
 
 SUFFIX = '.npy'
 SHAPES = 3
@@ -197,7 +197,7 @@ def import_seeds(
         maps = read_dictionary(paths[name])
         try:
             store.write(name, record_of(maps, size_of(name) if size_of else None))
-        except DataError:
+        except WSSSError:
             raise
         except ValueError as error:
             raise DataError(f'{paths[name]} cannot be stored: {error}') from error
