@@ -109,10 +109,13 @@ def failing_disk(folder, *, at=None, code=None):
 
     def wrap(name):
         def call(path, *args, **options):
-            # with dir_fd the path is only a name
-            if 'dir_fd' in options or disk.owns(path):
-                known = path if isinstance(path, (str, os.PathLike)) else None
-                disk.check(name, known and os.fspath(known))
+            place = path
+            if options.get('dir_fd') is not None:
+                folder = os.readlink(f'/proc/self/fd/{options["dir_fd"]}')
+                place = os.path.join(folder, path)
+            if disk.owns(place):
+                known = None if isinstance(place, int) else os.fspath(place)
+                disk.check(name, known)
             return kept[name](path, *args, **options)
 
         return call
