@@ -18,8 +18,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 OPENMMLAB = {'mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain'}
-# import name: distribution, where the two differ
-DISTRIBUTION = {'PIL': 'pillow', 'mmseg': 'mmsegmentation'}
+# import name: distribution that brings it, where the two differ
+DISTRIBUTION = {'PIL': 'pillow', 'mmseg': 'mmsegmentation', 'cv2': 'mmcv'}
 EXTRAS = {'onedl', 'openmmlab', 'crf', 'coco', 'dev'}
 
 

@@ -195,7 +195,9 @@ class WSSSInferencer(BaseInferencer):
         self._check_possible(images, refiner)
         made = self._refiner(refiner) if self.is_classifier else None
         batches = self.preprocess(images, batch_size)
-        found = (one for batch in batches for one in self.forward(batch, refiner=made))
+        found: Iterator[Prediction] = (
+            one for batch in batches for one in self.forward(batch, refiner=made)
+        )
         if self.show_progress:
             found = with_progress(found, 'Images', total=len(images))
         yield from found

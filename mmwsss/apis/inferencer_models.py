@@ -105,7 +105,7 @@ def usable_device(device: str | None) -> str | None:
 
 
 def painter_of(
-    model: nn.Module, config: Config, checkpoint: str, classes: Sequence[str] | None
+    model: Any, config: Config, checkpoint: str, classes: Sequence[str] | None
 ) -> Painter:
     """Return who draws in the names and colours of a trained model's classes.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mmwsss.visualization.examples import Example, Painter, Picture, examples_figure
 from mmwsss.visualization.overlays import Pixels, heat_overlay
 
+PICTURES_A_LINE = 6
 PICTURE_INCHES = 3.0
 LINE_INCHES = 0.16
 TITLE_LETTERS = 40
@@ -116,14 +117,18 @@ def mark_point(image: Pixels, point: tuple[float, float]) -> Pixels:
 
 
 def prediction_figure(example: Example) -> Figure:
-    """Lay the pictures of an image out in a row."""
-    figure = examples_figure([example])
-    height, width = example.pictures[0].pixels.shape[:2]
-    lines = max(picture.title.count('\n') + 1 for picture in example.pictures)
-    ratio = min(2.0, max(0.5, height / width))
+    """Lay the pictures of an image out, several a line."""
+    parts = [
+        example.pictures[start : start + PICTURES_A_LINE]
+        for start in range(0, len(example.pictures), PICTURES_A_LINE)
+    ]
+    figure = examples_figure([Example(example.name, example.tags, p) for p in parts])
+    rows, columns = example.pictures[0].pixels.shape[:2]
+    height = PICTURE_INCHES * min(2.0, max(0.5, rows / columns))
+    titles = [max(p.title.count('\n') + 2 for p in part) for part in parts]
     figure.set_size_inches(
-        len(example.pictures) * PICTURE_INCHES,
-        PICTURE_INCHES * ratio + (lines + 1) * LINE_INCHES,
+        len(parts[0]) * PICTURE_INCHES,
+        len(parts) * height + sum(titles) * LINE_INCHES,
     )
     return figure
 

@@ -106,6 +106,21 @@ def test_figure_is_a_row_of_pictures():
     assert abs(pixels.shape[0] - height) < 1
 
 
+def test_many_pictures_take_several_lines():
+    tags = tuple(map(str, range(9)))
+    scores = dict.fromkeys(tags, 0.5)
+    maps = np.zeros((9, 40, 60), np.float32)
+    many = replace(FOUND, tags=tags, scores=scores, localization=maps)
+    figure = prediction_figure(draw_prediction(PAINTER, many))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[1:10] == [f'{tag} 0.50' for tag in tags]
+    assert titles[10:13] == ['seeds', 'pseudo label', 'affinity of 10 5']
+    width, height = figure.get_size_inches()
+    one = prediction_figure(draw_prediction(PAINTER, FOUND)).get_size_inches()[1]
+    assert width == 18
+    assert height > 2 * one - 1
+
+
 def test_summary_holds_no_pixels():
     assert FOUND.summary() == dict(
         name='a',
