@@ -166,7 +166,8 @@ def imported_options(node, path):
 
 def functions_options(text, names):
     found = set()
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text) if 'add_argument' in text else ast.Module([], [])
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name in names:
             calls = [c for c in ast.walk(node) if isinstance(c, ast.Call)]
             found = found.union(*(added_options(call, {}) for call in calls))
@@ -356,9 +357,7 @@ def load_extension(name, monkeypatch, **modules):
     return module
 
 
-def test_docstrings_become_markdown(monkeypatch):
-    roles = load_extension('roles', monkeypatch, griffe=dict(Extension=object))
-    text = """Mark (eq. 1, :math:`a_b`) by :func:`label_map`.
+DOCSTRING = """Mark (eq. 1, :math:`a_b`) by :func:`label_map`.
 
 .. math:: P_k = [S_k > 0]
 
@@ -370,10 +369,11 @@ With
 
     Args:
         x: ``None``.
+
+    Example:
+        >>> 1
 """
-    assert (
-        roles.to_markdown(text)
-        == """Mark (eq. 1, \\(a_b\\)) by `label_map`.
+MARKDOWN = """Mark (eq. 1, \\(a_b\\)) by `label_map`.
 
 \\[P_k = [S_k > 0]\\]
 
@@ -383,8 +383,15 @@ With
 
     Args:
         x: `None`.
+
+    Examples:
+        >>> 1
 """
-    )
+
+
+def test_docstrings_become_markdown(monkeypatch):
+    roles = load_extension('roles', monkeypatch, griffe=dict(Extension=object))
+    assert roles.to_markdown(DOCSTRING) == MARKDOWN
 
 
 def test_links_out_of_the_documentation(monkeypatch):
@@ -399,11 +406,11 @@ def test_links_out_of_the_documentation(monkeypatch):
         '[a](../../CHANGELOG.md#x) [b](../own_data.md) [`c`](../../tools/train.py) '
         '[d](https://x.example) [e](../../configs/acr) `[f](../../tools/train.py)`'
     )
-    assert hook.on_the_site(text, 'tutorials/a.md', known) == (
+    assert hook.site_links(text, 'tutorials/a.md', known) == (
         '[a](../CHANGELOG.md#x) [b](../own_data.md) `c` '
         '[d](https://x.example) [e](../configs/acr/README.md) '
         '`[f](../../tools/train.py)`'
     )
     text = '[a](../../docs/own_data.md) [b](vit.py)'
     path = 'configs/acr/README.md'
-    assert hook.on_the_site(text, path, known) == '[a](../../own_data.md) b'
+    assert hook.site_links(text, path, known) == '[a](../../own_data.md) b'

@@ -37,10 +37,10 @@ def on_files(files: Files, *, config: Any) -> Files:
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:
     """Mend the links of a page."""
     known = {file.src_uri for file in files}
-    return on_the_site(markdown, page.file.src_uri, known)
+    return site_links(markdown, page.file.src_uri, known)
 
 
-def on_the_site(text: str, page: str, known: set[str]) -> str:
+def site_links(text: str, page: str, known: set[str]) -> str:
     """Return a page's Markdown with links that lead on the site, or none.
 
     Args:

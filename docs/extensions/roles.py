@@ -1,4 +1,4 @@
-"""Bring docstrings to Markdown: Sphinx's roles, its equations and its literals."""
+"""Bring docstrings to Markdown: Sphinx's roles, equations, literals and examples."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ DISPLAY = re.compile(
 )
 INLINE = re.compile(r':math:`([^`]*)`', re.DOTALL)
 ROLE = re.compile(r':(?:class|func|meth|mod|attr|data|obj):`[~.]?([^`]*)`')
+EXAMPLE = re.compile(r'^( *)Example:$', re.MULTILINE)
 LITERAL = re.compile(r'``(.+?)``', re.DOTALL)
 
 
 def to_markdown(text: str) -> str:
-    """Return a docstring in which equations are between LaTeX's own marks."""
+    """Return a docstring in which equations are between LaTeX's own marks.
+
+    An example becomes a section that is shown as code.
+    """
     text = DISPLAY.sub(_display, text)
     text = INLINE.sub(lambda found: rf'\({_one_line(found[1])}\)', text)
     text = ROLE.sub(r'`\1`', text)
+    text = EXAMPLE.sub(r'\1Examples:', text)
     return LITERAL.sub(r'`\1`', text)
 
 

@@ -91,7 +91,8 @@ def test_overlap_leaves_outlines_out(tools):
     np.testing.assert_array_equal(chain.overlap(record, label, 0.5), [[1, 3]])
 
 
-def test_every_figure_can_be_drawn(tools):
+def test_every_figure_can_be_drawn(tools, monkeypatch):
+    monkeypatch.setattr(tools[0], 'SCENES', 24)
     assert set(tools[0].DRAWN) == {'permutation', 'consistency', 'memory'}
     for draw in tools[0].DRAWN.values():
         draw().canvas.draw()
