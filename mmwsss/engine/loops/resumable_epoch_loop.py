@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmengine.dist import get_world_size
+from mmengine.dist import broadcast, get_world_size
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmwsss.registry import LOOPS
@@ -16,6 +16,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     mmengine begins an interrupted epoch anew. This loop lets the sampler skip the
     samples that the epoch has seen; ``CountedRandomnessHook`` carries their number
     through the checkpoint. Constructor as there; the sampler is a ``CountedSampler``.
+    Behind an epoch all processes have the first one's buffers, as its checkpoint has:
+    running statistics are of each process's own images until then.
     """
 
     _resumed_samples = 0
@@ -57,6 +59,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         for index, data_batch in enumerate(self.dataloader, start=iterations):
             self.run_iter(index, data_batch)
+        for buffer in self.runner.model.buffers():
+            broadcast(buffer.data)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
         # Checkpoints written after validation belong to the next epoch.
