@@ -40,9 +40,15 @@ def _one_line(text: str) -> str:
 
 
 class MarkdownDocstrings(griffe.Extension):
-    """Change docstrings as they are read."""
+    """Change docstrings as they are read, and show each definition once."""
 
     def on_instance(self, *, obj: Any, **_: Any) -> None:
         """Change the docstring of a module, class, function or attribute."""
         if obj.docstring:
             obj.docstring.value = to_markdown(obj.docstring.value)
+
+    def on_module(self, *, mod: Any, **_: Any) -> None:
+        """Take off what a package only passes on: it is shown where it is defined."""
+        if mod.is_init_module:
+            for name in [n for n, member in mod.members.items() if member.is_alias]:
+                mod.del_member(name)

@@ -133,6 +133,8 @@ def test_latex_escapes_and_rules():
 def test_refusals(tmp_path):
     with pytest.raises(ConfigError, match='no table none'):
         tool.read_table('none')
+    with pytest.raises(ConfigError, match='come with the repository'):
+        tool.read_table('acr_table4_voc_val', tmp_path)
     with pytest.raises(ConfigError, match='expected LABEL=FILE'):
         tool.read_result('metrics.json', 'best')
     with pytest.raises(DataError, match='name a JSON file'):

@@ -110,7 +110,14 @@ def test_quick_blocks_run_in_one_copy_and_others_do_not(tmp_path, monkeypatch):
     assert not (root / 'file').exists()
 
 
-def test_copy_holds_what_git_would_commit(tmp_path, monkeypatch):
+def test_only_a_checkout_can_be_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, 'ROOT', tmp_path)
+    with pytest.raises(ConfigError, match='no checkout of the repository'):
+        tool.copy_repository(tmp_path / 'copy')
+
+
+@pytest.mark.skipif(not (ROOT / '.git').exists(), reason='no checkout')
+def test_copy_holds_what_git_would_commit(tmp_path):
     tool.copy_repository(tmp_path)
     assert (tmp_path / 'tools/train.py').is_file()
     assert (tmp_path / 'configs/acr/vit_hybrid_voc.py').is_file()

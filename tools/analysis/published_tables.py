@@ -73,6 +73,20 @@ class Table:
     per_class: bool
 
 
+def read_sources(folder: Path = FOLDER) -> dict[str, Any]:
+    """Return what is known of each table, by its name.
+
+    Raises:
+        ConfigError: if the tables are not there.
+    """
+    path = folder / SOURCES
+    if not path.is_file():
+        raise ConfigError(
+            f'no {path}: the tables come with the repository, run it there'
+        )
+    return json.loads(path.read_text('utf-8'))
+
+
 def read_table(name: str, folder: Path = FOLDER) -> Table:
     """Read a table and what is known of it.
 
@@ -80,7 +94,7 @@ def read_table(name: str, folder: Path = FOLDER) -> Table:
         ConfigError: if there is none of this name.
         DataError: if a field is no number.
     """
-    sources = json.loads((folder / SOURCES).read_text('utf-8'))
+    sources = read_sources(folder)
     if name not in sources:
         raise ConfigError(f'no table {name}; there are {", ".join(sorted(sources))}')
     path = folder / f'{name}.csv'
@@ -293,7 +307,7 @@ def parse_arguments() -> Namespace:
 def main() -> None:
     """Print."""
     args = parse_arguments()
-    names = args.tables or sorted(json.loads((FOLDER / SOURCES).read_text('utf-8')))
+    names = args.tables or sorted(read_sources())
     ours = [read_result(text, args.protocol) for text in args.ours]
     for name in names:
         table = chosen(read_table(name), args.methods)

@@ -111,7 +111,13 @@ def read_blocks(page: str) -> list[Block]:
 
 
 def copy_repository(target: Path) -> None:
-    """Copy tracked and new files, without what git ignores."""
+    """Copy tracked and new files, without what git ignores.
+
+    Raises:
+        ConfigError: if the tool is not in a checkout of the repository.
+    """
+    if not (ROOT / '.git').exists():
+        raise ConfigError(f'{ROOT} is no checkout of the repository; run it in one')
     listed = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
     done = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True)
     for name in filter(None, done.stdout.decode().split('\0')):
