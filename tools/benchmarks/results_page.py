@@ -11,7 +11,8 @@ HEADER = """# Benchmarks
 Fast paths against plain readings of the equations, other libraries, or the work they
 do; what each figure means is in its script's docstring. `python
 tools/benchmarks/run_all.py --out docs/benchmarks` writes this page; all figures are in
-`benchmarks.json` beside it.
+`benchmarks.json` beside it. What bounds those that miss their goal is in
+[speed.md](speed.md).
 """
 MACHINE = ('cpu', 'gpu', 'cores', 'memory_gib', 'threads', 'torch')
 

@@ -26,8 +26,10 @@ FOLDER = Path(__file__).parent
 RUNS: dict[str, tuple[str, ...]] = {
     'localization': ('localization.py',),
     'localization_bf16': ('localization.py', '--dtype', 'bf16'),
-    'train_step': ('train_step.py',),
-    'train_step_bf16': ('train_step.py', '--dtype', 'bf16'),
+    'train_step': ('train_step.py', '--batch', '1'),
+    'train_step_batch4': ('train_step.py', '--batch', '4'),
+    'train_step_bf16': ('train_step.py', '--dtype', 'bf16', '--batch', '1'),
+    'train_step_bf16_batch4': ('train_step.py', '--dtype', 'bf16', '--batch', '4'),
     'rca_step': ('rca_step.py',),
     'seed_curve': ('seed_curve.py',),
     'seed_store': ('seed_store.py',),
