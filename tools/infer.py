@@ -78,7 +78,7 @@ def main() -> None:
     found = inferencer.predict(images, batch_size=args.batch_size, refiner=args.refiner)
     for prediction in found:
         inferencer.visualize([prediction], out_dir=args.out)
-    print(f'{args.out}: {len(images)} images')
+    print(f'{args.out}: what was found in {len(images)} images; pictures in vis')
 
 
 if __name__ == '__main__':

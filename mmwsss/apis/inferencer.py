@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.infer import BaseInferencer
 from mmengine.registry import DefaultScope
 from mmengine.runner.amp import autocast
@@ -123,6 +123,10 @@ class WSSSInferencer(BaseInferencer):
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         return pipeline_of(cfg)
+
+    def _init_collate(self, cfg: Config) -> Callable:
+        # the parent's would look in a registry that our scope has no part in, and warn
+        return pseudo_collate
 
     def _init_visualizer(self, cfg: Config) -> None:
         """Pictures are drawn without mmengine's visualizer, whose names are global."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path as osp
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,7 @@ def _images_of(item: Any, index: int) -> Iterable[InputImage]:
             f'{type(item).__name__}'
         )
     path = _local_path(str(item))
-    if Path(path).is_dir():
+    if osp.isdir(path):
         found = list_images(path)
         if not found:
             raise DataError(
@@ -137,7 +138,7 @@ def _images_of(item: Any, index: int) -> Iterable[InputImage]:
                 f'{", ".join(IMAGE_SUFFIXES)}'
             )
         return [InputImage(name, str(Path(path, file))) for name, file in found.items()]
-    if '://' not in path and not Path(path).is_file():
+    if '://' not in path and not osp.isfile(path):
         raise DataError(f'no image or folder at {path}; check the path')
     return [InputImage(Path(urlsplit(path).path if '://' in path else path).stem, path)]
 

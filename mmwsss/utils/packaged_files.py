@@ -7,6 +7,7 @@ as links to the repository's folders, or as files of an installed wheel.
 from __future__ import annotations
 
 import difflib
+import os.path as osp
 from pathlib import Path
 
 from mmengine.config import Config
@@ -44,7 +45,7 @@ def config_path(name: str) -> Path:
     """
     plain = name.removeprefix(PREFIX).removeprefix('configs/').removesuffix('.py')
     path = CONFIGS / f'{plain}.py'
-    if path.is_file():
+    if osp.isfile(path):
         return path
     names = config_names()
     # the folder may be the wrong one, and the rest right
@@ -64,7 +65,7 @@ def find_config(name: str | Path) -> Path:
     Raises:
         ConfigError: if there is none.
     """
-    return Path(name) if Path(name).is_file() else config_path(str(name))
+    return Path(name) if osp.isfile(name) else config_path(str(name))
 
 
 def get_config(name: str) -> Config:

@@ -43,6 +43,7 @@ def test_images_of_other_sizes_do_not_share_a_batch():
     ('inputs', 'message'),
     [
         ('missing.jpg', 'no image or folder at missing.jpg; check the path'),
+        ('x' * 300, 'no image or folder at xxx'),
         ('file://host/a.jpg', r'is on another machine \(host\)'),
         ([], 'no image was given'),
         (7, 'image 0: expected a path, a folder, .* got int'),

@@ -44,7 +44,7 @@ def test_folder_of_images(tool, tmp_path):
         tool.images, '--out', out, '--tags', 'cat', 'person', '--batch-size', 2
     )
     # nothing but the summary: progress is for terminals
-    assert result == (0, f'{out}: 2 images\n', '')
+    assert result == (0, f'{out}: what was found in 2 images; pictures in vis\n', '')
     names = ['2007_000001', '2007_000002']
     for folder, suffix in (('vis', 'png'), ('seeds', 'png'), ('labels', 'png')):
         assert sorted(p.name for p in (out / folder).iterdir()) == [

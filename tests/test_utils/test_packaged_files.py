@@ -4,6 +4,7 @@ import runpy
 
 import mmengine.hub
 import pytest
+import yaml
 from mmengine import load
 from mmengine.config import Config
 from tiny_run import ROOT
@@ -87,6 +88,8 @@ def test_file_counts_before_a_name(tmp_path, monkeypatch):
         ('voc/vgg16_voc.py', 'such as cam/vgg16_voc, rca/vgg16_voc'),
         ('nothing like it', 'such as acr/vit_hybrid_voc'),
         ('', 'such as acr/vit_hybrid_voc'),
+        ('x' * 300, 'such as acr/vit_hybrid_voc'),
+        ('acr/\0', 'such as'),
     ],
 )
 def test_names_that_are_none(name, offer):
@@ -100,6 +103,22 @@ def test_index_of_models_names_files_that_exist():
     assert all((ROOT / 'mmwsss/.mim' / name).is_file() for name in index['Import'])
 
 
-def test_version_is_that_of_the_citation():
+def test_citation_names_the_version_and_both_papers():
     version = runpy.run_path(str(ROOT / 'mmwsss/version.py'))['__version__']
-    assert f'version: {version}' in (ROOT / 'CITATION.cff').read_text().splitlines()
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text('utf-8'))
+    assert citation['version'] == version
+    papers = [
+        (p['authors'][0]['family-names'], p['year']) for p in citation['references']
+    ]
+    assert papers == [('Sun', 2023), ('Zhou', 2022)]
+
+
+def test_issue_templates_ask_for_something():
+    files = sorted((ROOT / '.github/ISSUE_TEMPLATE').glob('*.yml'))
+    forms = [yaml.safe_load(p.read_text('utf-8')) for p in files if p.stem != 'config']
+    assert len(forms) == 3
+    for form in forms:
+        assert {'name', 'description', 'body'} <= set(form)
+        ids = [part['id'] for part in form['body']]
+        assert len(set(ids)) == len(ids)
+        assert all(part['attributes']['label'] for part in form['body'])
