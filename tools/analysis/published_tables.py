@@ -193,7 +193,7 @@ def beside(table: Table, ours: Sequence[Column]) -> Table:
             )
         figures = {name: plain[key] for key, name in names.items()}
         columns.append(Column(column.name, figures, column.mean, printed=False))
-    return Table(table.name, table.facts, table.rows, columns, True)
+    return Table(table.name, table.facts, table.rows, columns, table.per_class)
 
 
 def _plain(name: str) -> str:
