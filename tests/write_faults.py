@@ -39,7 +39,10 @@ class Disk:
         return full == self.folder or full.startswith(self.folder + os.sep)
 
     def fault(self, kind, path=None):
-        """Count a call; return the error it shall raise, if any."""
+        """Count a call; return the error it shall raise, if any.
+
+        Of a file that is open the system tells no name.
+        """
         number = len(self.calls)
         self.calls.append((kind, path))
         if self.at is None or number < self.at:
@@ -50,7 +53,8 @@ class Disk:
         spared = self.code == errno.ENOSPC and kind in FREEING
         if (number > self.at and not again) or spared:
             return None
-        return OSError(self.code, os.strerror(self.code), path)
+        named = () if kind == 'write' else (path,)
+        return OSError(self.code, os.strerror(self.code), *named)
 
     def check(self, kind, path=None):
         error = self.fault(kind, path)
@@ -63,11 +67,11 @@ class Disk:
 class Written:
     """A file whose ``write`` may take half of what it gets, and fail."""
 
-    def __init__(self, file, disk):
-        self._file, self._disk = file, disk
+    def __init__(self, file, disk, path):
+        self._file, self._disk, self._path = file, disk, path
 
     def write(self, content):
-        error = self._disk.fault('write')
+        error = self._disk.fault('write', self._path)
         if error:
             self._file.write(content[: len(content) // 2])
             self._file.flush()
@@ -109,7 +113,8 @@ def failing_disk(folder, *, at=None, code=None):
 
     def wrap(name):
         def call(path, *args, **options):
-            place = path
+            # a file that is renamed counts by its new name
+            place = args[0] if name == 'replace' else path
             if options.get('dir_fd') is not None:
                 folder = os.readlink(f'/proc/self/fd/{options["dir_fd"]}')
                 place = os.path.join(folder, path)
@@ -125,7 +130,8 @@ def failing_disk(folder, *, at=None, code=None):
         if not (writes and disk.owns(path)):
             return plain_open(path, mode, *args, **options)
         disk.check('open', os.fspath(path))
-        return Written(plain_open(path, mode, *args, **options), disk)
+        file = plain_open(path, mode, *args, **options)
+        return Written(file, disk, os.fspath(path))
 
     builtins.open = io.open = opened
     for name in CALLS:
@@ -139,11 +145,11 @@ def failing_disk(folder, *, at=None, code=None):
 
 
 def count_calls(job, folder):
-    """Run a job with a folder; return how much it asks of the disk there."""
+    """Run a job with a folder; return what it asks of the disk there."""
     Path(folder).mkdir(parents=True)
     with failing_disk(folder) as disk:
         job(Path(folder))
-    return len(disk.calls)
+    return disk.calls
 
 
 def killed_at(job, folder, number):
