@@ -229,12 +229,29 @@ def at(data: Path, *loaders: str) -> tuple[str, ...]:
     return tuple(f'{name}.dataset.data_root={data}' for name in loaders)
 
 
+def trainings(data: Path) -> list[Stage]:
+    """Return the stages that train, one with accumulation in every epoch."""
+    options = (
+        *('--work-dir', FOLDER, '--resume', 'auto', '--cfg-options'),
+        *(*at(data, *LOADERS), *UNMEASURED),
+        *('train_dataloader.batch_size=8', 'train_cfg.max_epochs=4'),
+    )
+    often = ('by_epoch=False', 'interval=2')
+    often = tuple(f'default_hooks.checkpoint.{option}' for option in often)
+    tool, configs = 'tools/train.py', ('acr/hybrid_embedded', 'rca/embedded')
+    acr, rca = (f'configs/{name}.py' for name in configs)
+    return [
+        Stage('training', tool, (acr, *options, *often), trains=True),
+        Stage(
+            'accumulation', tool, (rca, *options, 'custom_hooks.3.begin=0'), trains=True
+        ),
+    ]
+
+
 def stages_in(place: Path) -> list[Stage]:
     """Return the stages, in the order in which each may use what is before it."""
     data = place / 'data/quiet'
     made = {name: str(place / name / 'quiet') for name in ('training', 'seeds')}
-    options = ('--cfg-options', *at(data, *LOADERS), *UNMEASURED)
-    train = ('--work-dir', FOLDER, '--resume', 'auto')
     label = ('configs/acr/hybrid_embedded.py', made['training'])
     seeds = ('--cfg-options', *at(data, 'seed_dataloader'))
     tool, store = 'tools/generate_pseudo_labels.py', 'tools/analysis/seed_store.py'
@@ -247,23 +264,7 @@ def stages_in(place: Path) -> list[Stage]:
             (FOLDER, *numbers),
             begins_anew=True,
         ),
-        Stage(
-            'training',
-            'tools/train.py',
-            ('configs/acr/hybrid_embedded.py', *train, *options)
-            + ('train_dataloader.batch_size=8', 'train_cfg.max_epochs=4')
-            + ('default_hooks.checkpoint.by_epoch=False',)
-            + ('default_hooks.checkpoint.interval=2',),
-            trains=True,
-        ),
-        Stage(
-            'accumulation',
-            'tools/train.py',
-            ('configs/rca/embedded.py', *train, *options)
-            + ('train_dataloader.batch_size=8', 'train_cfg.max_epochs=4')
-            + ('custom_hooks.3.begin=0',),
-            trains=True,
-        ),
+        *trainings(data),
         Stage('seeds', tool, (*label, '--out', FOLDER, '--only', 'seeds', *seeds)),
         Stage(
             'refinement',
