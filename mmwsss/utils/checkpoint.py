@@ -72,6 +72,8 @@ TRUSTED = [
 
 LAST_CHECKPOINT = 'last_checkpoint'
 """File of a work directory that names mmengine's last checkpoint."""
+PROGRAM = 'config'
+"""Entry of ``meta`` that no training writes, and that is run by who finds it."""
 RESUMABLE = ('epoch_*.pth', 'iter_*.pth')
 """Checkpoints that mmengine writes on the way."""
 
@@ -165,7 +167,17 @@ def read_checkpoint(path: str | Path) -> dict:
             f'{path} holds a {type(checkpoint).__name__}, not a checkpoint'
         )
     _check_weights(path, checkpoint)
-    return checkpoint
+    return _without_program(path, checkpoint)
+
+
+def _without_program(path: Path, checkpoint: dict) -> dict:
+    """Leave out the text of a config, which mmengine would run when it resumes."""
+    meta = checkpoint.get('meta', {})
+    if not isinstance(meta, dict) or PROGRAM not in meta:
+        return checkpoint
+    print_log(f'{path}: meta.{PROGRAM} is left out', 'current', logging.WARNING)
+    kept = {name: value for name, value in meta.items() if name != PROGRAM}
+    return {**checkpoint, 'meta': kept}
 
 
 def _check_weights(path: Path, checkpoint: dict) -> None:

@@ -205,6 +205,15 @@ def test_mmengine_does_not_fall_back(path, tmp_path):
     assert not (tmp_path / 'm').exists()
 
 
+@pytest.mark.parametrize('meta', [dict(epoch=1, config='import os'), dict(epoch=1), 3])
+def test_the_text_of_a_config_is_left_out(path, meta):
+    """Resuming, mmengine runs it as a program; its own name for a config is cfg."""
+    saved(path, dict(meta=meta, state_dict={}))
+    expected = dict(epoch=1) if isinstance(meta, dict) else 3
+    assert read_checkpoint(path) == dict(meta=expected, state_dict={})
+    assert CheckpointLoader.load_checkpoint(str(path))['meta'] == expected
+
+
 def test_mmengine_reads_what_it_wrote(path):
     model, other = nn.Linear(2, 2), nn.Linear(2, 2)
     buffer = HistoryBuffer([1.0, 2.0], [1, 1])
