@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from pathlib import Path
@@ -23,17 +22,13 @@ def open_plain(path: Path) -> BinaryIO:
         ArtefactError: if it is something else.
         OSError: as of ``open``.
     """
-    # a pipe is opened without waiting for its other end
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if path.is_symlink() or not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        if path.is_dir() and not path.is_symlink():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    found = os.lstat(path).st_mode
+    if not stat.S_ISREG(found) and not stat.S_ISDIR(found):
         raise ArtefactError(
             f'{path} is a link, a pipe or a device: remove it, or put a copy of the '
             'file that it stands for in its place'
         )
-    return os.fdopen(handle, 'rb')
+    return open(path, 'rb')
 
 
 def read_plain(path: Path) -> bytes:
