@@ -157,8 +157,9 @@ class ArtefactStore(Generic[Value]):
                 f'(version {codec.version}): {ELSEWHERE}'
             )
         stored = manifest.get('identity')
-        texts = stored.values() if isinstance(stored, dict) else [None]
-        if not all(isinstance(text, str) for text in texts):
+        if not isinstance(stored, dict) or any(
+            not isinstance(text, str) for text in stored.values()
+        ):
             raise ArtefactError(f'{path} names no identity: {ELSEWHERE}')
         expected = stored if identity is None else identity
         change = difference(stored, expected)
