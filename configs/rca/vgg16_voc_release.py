@@ -4,6 +4,7 @@
 _base_ = 'vgg16_voc.py'
 model = dict(
     head=dict(separate=True),
+    coarse_head=dict(type='CAMHead', channels=512, num_convs=3),
     memory=dict(init='normal', valid_only=False),
     contrast=dict(same_class=True, reduction='sum'),
     aggregation=dict(type='ReleasedAggregator'),
