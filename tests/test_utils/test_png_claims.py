@@ -35,7 +35,7 @@ def test_labels_of_one_class_are_taken():
 
 
 def test_claims_beyond_the_bytes(monkeypatch):
-    def no_room(*args, **kwargs):
+    def no_room(*_):
         raise AssertionError('room was made')
 
     content = png_of(65535, 2000)
