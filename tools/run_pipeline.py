@@ -8,14 +8,13 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
 from mmwsss.apis.launch import check_writable, run_tool
 from mmwsss.apis.pipeline import Pipeline, Record, Stage, StageError, command_line
 from mmwsss.apis.pipeline_stages import StageBuilder
-from mmwsss.utils.errors import ConfigError
+from mmwsss.utils.config_files import OptionAction, read_config_file
 
 SHOWN_FIGURES = ('multi-label/mAP', 'seed/mIoU_best', 'undecided', 'mIoU')
 
@@ -30,7 +29,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         help="settings in place of the config's, as key=value, e.g. "
         'data.synthetic.train=60 classifier.options.train_cfg.max_epochs=1',
@@ -46,9 +45,7 @@ def parse_arguments() -> Namespace:
 def main() -> None:
     """Run the chain and print a table of its stages."""
     args = parse_arguments()
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config at {args.config}; see configs/pipelines')
-    config = Config.fromfile(args.config)
+    config = read_config_file(args.config)
     config.merge_from_dict(args.cfg_options)
     work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
     check_writable(work_dir)

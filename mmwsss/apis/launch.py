@@ -13,11 +13,12 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed
 
 from mmwsss.utils.atomic import DISK_ERRORS, write_error
 from mmwsss.utils.checkpoint import read_checkpoint
+from mmwsss.utils.config_files import OptionAction, check_values, read_config_file
 from mmwsss.utils.errors import CheckpointError, ConfigError, WSSSError
 
 RUNNER_KEYS = frozenset(
@@ -49,7 +50,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         help="settings in place of the config's, as key=value, e.g. "
         'train_dataloader.batch_size=2',
     )
@@ -85,13 +86,13 @@ def config_with(path: str | Path, options: dict[str, object]) -> Config:
         options: Values by dotted key, as of ``--cfg-options``.
 
     Raises:
-        ConfigError: if the file is absent or an option names no setting.
+        ConfigError: if the file is absent or cannot be read, an option names no
+            setting, or a value is one that no run could use.
     """
-    if not Path(path).is_file():
-        raise ConfigError(f'no config at {path}; see configs/')
-    config = Config.fromfile(path)
+    config = read_config_file(path)
     check_options(config, options)
     config.merge_from_dict(options)
+    check_values(config)
     return config
 
 
@@ -212,11 +213,8 @@ def check_fits(
         CheckpointError: if it cannot be read safely or belongs to another model.
     """
     content = read_checkpoint(checkpoint)
-    if resumes and 'optimizer' not in content:
-        raise CheckpointError(
-            f'{checkpoint} has no state of the optimizer, as published checkpoints '
-            'have none: resume from one that the training wrote'
-        )
+    if resumes:
+        _check_resumable(checkpoint, content)
     state = content.get('state_dict', content)
     state = {str(k).removeprefix('module.'): v for k, v in state.items()}
     own = {name: _shape(weight) for name, weight in model.state_dict().items()}
@@ -239,6 +237,22 @@ def check_fits(
             f'({len(differing)} weights differ); use the config it was trained with'
         )
     return state
+
+
+def _check_resumable(checkpoint: str, content: Mapping[str, object]) -> None:
+    if 'optimizer' not in content:
+        raise CheckpointError(
+            f'{checkpoint} has no state of the optimizer, as published checkpoints '
+            'have none: resume from one that the training wrote'
+        )
+    meta, hub = content.get('meta'), content.get('message_hub')
+    counts = [meta.get(n) for n in ('epoch', 'iter')] if isinstance(meta, dict) else []
+    counted = bool(counts) and all(isinstance(count, int) for count in counts)
+    if not counted or not isinstance(hub, dict):
+        raise CheckpointError(
+            f'{checkpoint} does not tell how far its training was (meta, message_hub): '
+            'resume from one that the training wrote'
+        )
 
 
 def training_buffers(model: torch.nn.Module) -> dict[str, set[str]]:

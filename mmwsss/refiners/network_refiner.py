@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from mmwsss.functional.refinement.random_walk import planes_from_grid
 from mmwsss.refiners.base import IGNORED_LABEL, Refiner, check_band
 from mmwsss.registry import MODELS
 from mmwsss.utils.checkpoint import find_checkpoint, read_checkpoint
+from mmwsss.utils.config_files import read_config_file
 from mmwsss.utils.digests import digest_json, digest_tensors
 from mmwsss.utils.errors import CheckpointError, ConfigError
 
@@ -213,7 +213,7 @@ def digests(source: Source) -> dict[str, str]:
     Raises:
         CheckpointError: if the checkpoint cannot be read.
     """
-    settings = _without_starts(Config.fromfile(source.config).model.to_dict())
+    settings = _without_starts(read_config_file(source.config).model.to_dict())
     return dict(
         network=digest_json(settings), weights=digest_tensors(read_weights(source))
     )
@@ -241,7 +241,7 @@ def load_network(source: Source, kind: str, device: torch.device) -> nn.Module:
         ConfigError: if the config is of another network.
         CheckpointError: if the checkpoint cannot be read or does not fit.
     """
-    config = Config.fromfile(source.config)
+    config = read_config_file(source.config)
     with DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmwsss'):
         model = MODELS.build(config.model)
     if kind not in [parent.__name__ for parent in type(model).__mro__]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from mmwsss.refiners.base import IGNORED_LABEL, Refiner
 from mmwsss.refiners.dense_crf_refiner import DenseCRFRefiner
 from mmwsss.registry import REFINERS
 from mmwsss.utils.errors import ConfigError, DataError
+from mmwsss.utils.label_codec import check_claim
 
 
 @REFINERS.register_module()
@@ -126,10 +128,15 @@ class SaliencyRefiner(Refiner):
                 'image, or choose a refiner without saliency'
             )
         try:
-            with Image.open(path) as picture:
+            content = path.read_bytes()
+            check_claim(content)
+            with Image.open(io.BytesIO(content)) as picture:
                 mode, values = picture.mode, np.array(picture)
-        except OSError as error:
-            raise DataError(f'saliency map cannot be read: {path} ({error})') from error
+        # decoders raise at will
+        except Exception as error:
+            raise DataError(
+                f'saliency map cannot be read: {path} ({error}); make it again'
+            ) from error
         if mode != 'L' or values.shape != tuple(size):
             raise DataError(
                 f'{path} is {mode} of {"x".join(map(str, values.shape[::-1]))}, '

@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from mmwsss.utils.checkpoint import read_checkpoint
 from mmwsss.utils.errors import CheckpointError, ConfigError
 
 REFUSALS = (
@@ -22,6 +23,8 @@ REFUSALS = (
 )
 """What timm's models raise for arguments that they do not know or cannot meet."""
 
+SAFE = '.safetensors'
+"""Ending of files that can hold nothing but tensors."""
 FROM_HUB = 'without a network, download them elsewhere and set pretrained to the file'
 FROM_FILE = 'check that the file is whole and of this network'
 
@@ -77,6 +80,10 @@ def create_timm(name: str, *, pretrained: bool | str, args: dict) -> nn.Module:
                 'take off what it does not support'
             ) from error
     if isinstance(pretrained, str):
+        # not all versions of timm that may be installed read with an allow-list
+        if not pretrained.endswith(SAFE):
+            with fetching(f'timm model {name!r}', pretrained):
+                read_checkpoint(pretrained)
         args = args | dict(pretrained_cfg_overlay=dict(file=pretrained))
     with fetching(f'timm model {name!r}', pretrained):
         model = timm.create_model(name, pretrained=True, **args)
