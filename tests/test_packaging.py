@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 OPENMMLAB = {'mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain'}
 # import name: distribution that brings it, where the two differ
 DISTRIBUTION = {'PIL': 'pillow', 'mmseg': 'mmsegmentation', 'cv2': 'mmcv'}
-EXTRAS = {'onedl', 'openmmlab', 'crf', 'coco', 'dev'}
+EXTRAS = {'onedl', 'openmmlab', 'crf', 'coco', 'dev', 'docs'}
 
 
 PACKED = ('mmwsss', 'configs', 'tools', 'requirements')

@@ -29,8 +29,10 @@ from mmwsss.utils.atomic import (
 )
 from mmwsss.utils.digests import digest_json
 from mmwsss.utils.errors import ArtefactError, ConfigError, WSSSError
+from mmwsss.utils.packaged_files import CONFIGS
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = CONFIGS.parent
+"""Holds configs and tools: the repository, or its part in an installed package."""
 SHOWN_LOG_LINES = 15
 
 
