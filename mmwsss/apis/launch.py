@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import BrokenExecutor
@@ -292,14 +293,24 @@ def run_tool(main: Callable[[], None]) -> None:
         main()
     except WSSSError as error:
         _fail(type(error).__name__, str(error))
-    except (TypeError, KeyError, OSError, RuntimeError) as error:
-        found = _in_words(error)
+    except (TypeError, KeyError, OSError, EOFError, RuntimeError) as error:
+        found = _in_words(_told_later(error))
         if found is None:
             raise
         _fail(*found)
     # left to the interpreter's end, the group's threads now and then abort it
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def _told_later(error: Exception) -> Exception:
+    """Return what torch says of a killed worker, which may follow a lost connection."""
+    if isinstance(error, (ConnectionError, EOFError)):
+        try:
+            time.sleep(1)
+        except RuntimeError as later:
+            return later
+    return error
 
 
 def _in_words(error: Exception) -> tuple[str, str] | None:
@@ -317,6 +328,9 @@ def _in_words(error: Exception) -> tuple[str, str] | None:
             f'{error.filename}: {error.strerror}; make it readable, and its folder '
             'writable'
         )
+    # a worker killed while it hands a batch over resets the connection
+    if isinstance(error, ConnectionResetError):
+        return 'ProcessError', f'a worker has ended ({text}): {WORKER_REMEDY}'
     if isinstance(error, BrokenExecutor) or DEAD_WORKER in text:
         reason = text.strip().rstrip('.')
         return 'ProcessError', f'{reason}: {WORKER_REMEDY}'

@@ -273,6 +273,7 @@ PUBLISHED = dict(
         foreground_threshold=0.3,
     ),
 )
+SEEDS_BAND = dict(type='threshold', background_threshold=0.4, foreground_threshold=0.7)
 NETWORKS = dict(psa='psa_resnet38', irn='irn_r50')
 FOLDER = REPOSITORY / 'configs/pipelines'
 
@@ -290,7 +291,7 @@ def test_shipped_pipelines_with_a_network(tmp_path, name):
     embedded = data == 'embedded'
     network = f'{refiner}_embedded' if embedded else f'{NETWORKS[refiner]}_{data}'
     assert config.refinement.config == f'configs/refinement/{network}.py'
-    assert config.refinement.labels == (BAND if embedded else PUBLISHED[refiner])
+    assert config.refinement.labels == (SEEDS_BAND if embedded else PUBLISHED[refiner])
     assert [stage.name for stage in StageBuilder(config, tmp_path).build()] == NAMES
     trained = Config.fromfile(REPOSITORY / config.refinement.config)
     assert trained.model.type == refiner_type(refiner).network

@@ -133,7 +133,6 @@ def test_loading_leaves_the_global_generator_as_without_the_check(tmp_path):
         (lambda s: {k: v for k, v in s.items() if 'layer3' not in k}, 'lacks .*layer3'),
         (lambda s: {f'net.{key}': value for key, value in s.items()}, 'lacks'),
         (lambda s: s | {'layer1.0.conv1.weight': torch.zeros(2)}, 'size mismatch'),
-        (lambda s: [1, 2], 'AttributeError|TypeError'),
     ],
 )
 def test_weights_of_another_network(tmp_path, change, message):
@@ -145,13 +144,21 @@ def test_weights_of_another_network(tmp_path, change, message):
     assert RESNET in str(caught.value) and str(path) in str(caught.value)
 
 
+def test_weights_that_are_no_state_dict(tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save([1, 2], path)
+    network = TimmCNN(RESNET, pretrained=str(path))
+    with pytest.raises(CheckpointError, match=f'{path} holds a list, not a checkpoint'):
+        network.init_weights()
+
+
 @pytest.mark.parametrize('content', [None, b'torn'])
 def test_unreadable_weights_are_named(tmp_path, content):
     path = tmp_path / 'weights.pth'
     if content is not None:
         path.write_bytes(content)
     network = TimmCNN(RESNET, pretrained=str(path))
-    with pytest.raises(CheckpointError, match=r'test_resnet.*weights\.pth'):
+    with pytest.raises(CheckpointError, match=r'weights\.pth'):
         network.init_weights()
 
 

@@ -1,6 +1,7 @@
 """What a bank takes: buffers by arithmetic, the rise above them by its parts."""
 
 import importlib.util
+import mmap
 import sys
 from pathlib import Path
 
@@ -39,8 +40,9 @@ def test_rise_counts_what_a_work_allocates(tool, monkeypatch):
     held = []
 
     def take(bank):
-        # 32 MiB that are written, so that they are in memory
-        held.append(bytearray(b'x') * (32 * MEBIBYTE))
+        # new pages, not the heap's, which the process may have had before
+        held.append(mmap.mmap(-1, 32 * MEBIBYTE))
+        held[-1].write(bytes(32 * MEBIBYTE))
 
     monkeypatch.setitem(tool.WORKS, 'contrast', take)
     taken = tool.rise('contrast', (2, 20, 8), 'cpu') / MEBIBYTE

@@ -4,6 +4,7 @@ import importlib
 import json
 import random
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from rich.console import Console
 from tiny_run import ROOT
 
-from mmwsss.apis.launch import config_with
+from mmwsss.apis.launch import add_common_arguments, config_with
 from mmwsss.utils.errors import WSSSError
 
 FOLDER = ROOT / 'tools/analysis'
@@ -136,8 +137,10 @@ def test_every_stage_names_what_there_is(tmp_path):
         config = Path(stage.arguments[0])
         if config.parts[0] == 'configs':
             start = stage.arguments.index('--cfg-options') + 1
-            options = dict(part.split('=', 1) for part in stage.arguments[start:])
-            config_with(ROOT / config, options)
+            parser = ArgumentParser()
+            add_common_arguments(parser)
+            line = [str(config), '--cfg-options', *stage.arguments[start:]]
+            config_with(ROOT / config, parser.parse_args(line).cfg_options)
 
 
 def test_a_used_folder_is_refused(tmp_path, monkeypatch, capsys):

@@ -187,7 +187,7 @@ def test_chain_and_the_same_killed_in_each_stage(forking, tmp_path):
         killed / 'test/segmentor.py',
     ]
     for name in ('data', 'classifier', 'seeds', 'labels', 'segmentor', 'test'):
-        with pytest.raises(StageError, match=f'stage {name} failed with exit code -9'):
+        with pytest.raises(StageError, match=f'stage {name} was killed by signal 9'):
             pipeline_of(killed).run()
         tear(killed / name)
     pipeline_of(killed).run()
@@ -206,7 +206,7 @@ def test_a_refinement_network_killed_in_each_of_its_stages(forking, tmp_path):
         killed / 'labels/labels/train_00004.png',
     ]
     for name in ('affinity_labels', 'refinement', 'labels'):
-        with pytest.raises(StageError, match=f'stage {name} failed with exit code -9'):
+        with pytest.raises(StageError, match=f'stage {name} was killed by signal 9'):
             pipeline_of(killed, REFINED).run(until='labels')
         tear(killed / name)
     pipeline_of(killed, REFINED).run(until='labels')
