@@ -99,6 +99,21 @@ def photographs():
 MMLogger.get_current_instance()
 
 
+@pytest.fixture(scope='session')
+def finished_work(tmp_path_factory):
+    """Where the first case of bad input leaves finished work for all."""
+    return tmp_path_factory.mktemp('finished_work')
+
+
+@pytest.fixture
+def place(tmp_path, voc_root, finished_work, monkeypatch, capfd):
+    """Finished work beside input that is bad."""
+    # its imports take long, and few tests need them
+    from bad_input_place import place_with_work
+
+    yield from place_with_work(tmp_path, voc_root, finished_work, monkeypatch, capfd)
+
+
 def managers():
     """Return the classes that keep instances by name for the whole process."""
     return [DefaultScope, MMLogger, Visualizer, *Visualizer.__subclasses__()]

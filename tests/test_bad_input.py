@@ -4,7 +4,6 @@
 # ruff: noqa: E501
 
 import numpy as np
-import pytest
 import torch
 from bad_input_place import (
     IDS,
@@ -15,7 +14,6 @@ from bad_input_place import (
     cut,
     measure,
     nothing,
-    place_with_work,
     png_of,
     raw_pickle,
     refused,
@@ -27,17 +25,6 @@ from bad_input_place import (
     written,
 )
 from PIL import Image
-
-
-@pytest.fixture(scope='module')
-def work(tmp_path_factory):
-    """Where the first case leaves finished work for all."""
-    return tmp_path_factory.mktemp('work')
-
-
-@pytest.fixture
-def place(tmp_path, voc_root, work, monkeypatch, capfd):
-    yield from place_with_work(tmp_path, voc_root, work, monkeypatch, capfd)
 
 
 def test_sound_input_is_taken(place):

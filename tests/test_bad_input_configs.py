@@ -7,8 +7,8 @@ import pytest
 from bad_input_place import (
     cases,
     command,
+    nothing,
     pipeline,
-    place_with_work,
     png_of,
     refused,
     resume,
@@ -16,17 +16,6 @@ from bad_input_place import (
     seeds,
     train,
 )
-
-
-@pytest.fixture(scope='module')
-def work(tmp_path_factory):
-    """Where the first case leaves finished work for all."""
-    return tmp_path_factory.mktemp('work')
-
-
-@pytest.fixture
-def place(tmp_path, voc_root, work, monkeypatch, capfd):
-    yield from place_with_work(tmp_path, voc_root, work, monkeypatch, capfd)
 
 
 def appended(text):
@@ -42,10 +31,6 @@ def based(name):
         place.config.write_text(place.config.read_text().replace('hybrid_voc.py', name))
 
     return damage
-
-
-def nothing(place):
-    """The command itself is bad."""
 
 
 def chain(text):

@@ -17,7 +17,6 @@ from bad_input_place import (
     cut,
     nothing,
     pipeline,
-    place_with_work,
     png_of,
     refused,
     run,
@@ -27,18 +26,6 @@ from bad_input_place import (
     trapped_array,
 )
 from tiny_run import ROOT
-
-
-@pytest.fixture(scope='module')
-def work(tmp_path_factory):
-    """Where the first case leaves finished work for all."""
-    return tmp_path_factory.mktemp('work')
-
-
-@pytest.fixture
-def place(tmp_path, voc_root, work, monkeypatch, capfd):
-    yield from place_with_work(tmp_path, voc_root, work, monkeypatch, capfd)
-
 
 # ---------------------------------------------------------------------- stores of seeds
 
