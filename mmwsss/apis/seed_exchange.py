@@ -20,6 +20,7 @@ from mmwsss.functional.localization import maps_to_image
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_bytes
+from mmwsss.utils.checkpoint import ArrayType, empty_array
 from mmwsss.utils.digests import digest_file, digest_json
 from mmwsss.utils.errors import DataError, WSSSError
 
@@ -37,18 +38,7 @@ HARMLESS = {
 } | {('numpy', 'ndarray'), ('numpy', 'dtype'), ('_codecs', 'encode')}
 
 
-class _ArrayType:
-    """Stands in for ``numpy.ndarray``, which a file might call with any shape."""
-
-
-def _empty(owner: type, shape: tuple[int, ...], kind: object) -> NDArray[Any]:
-    """Return the empty array that NumPy's pickles of arrays begin with."""
-    if owner is not _ArrayType or tuple(shape) != (0,):
-        raise ValueError(f'it asks for an array of shape {shape}')
-    return np.empty(0, np.int8)
-
-
-STAND_INS = {'ndarray': _ArrayType, '_reconstruct': _empty}
+STAND_INS = {'ndarray': ArrayType, '_reconstruct': empty_array}
 
 
 class _ArraysOnly(pickle.Unpickler):
