@@ -11,12 +11,11 @@ name of a config that comes with mmwsss, such as acr/vit_hybrid_voc.
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
-from mmengine.config import DictAction
-
 from mmwsss.apis import WSSSInferencer
 from mmwsss.apis.inferencer_files import check_names
 from mmwsss.apis.inferencer_inputs import gather_images
 from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.packaged_files import find_config
 
 
@@ -55,7 +54,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         help="settings in place of the config's, as key=value, e.g. "
         'refiner.background_threshold=0.3',

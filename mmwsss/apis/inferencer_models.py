@@ -17,6 +17,7 @@ from mmwsss.apis.launch import check_fits
 from mmwsss.datasets.palette import class_palette
 from mmwsss.models.classifiers.base import WSSSClassifier
 from mmwsss.utils.checkpoint import read_checkpoint
+from mmwsss.utils.config_files import read_config_file
 from mmwsss.utils.errors import ConfigError
 from mmwsss.utils.packaged_files import find_config
 from mmwsss.visualization.examples import Painter
@@ -34,13 +35,13 @@ def read_model_config(model: str | Path | Config | Mapping[str, Any]) -> Config:
     """Return a config given by its file, its name in the package, or itself.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, or it cannot be read.
     """
     if isinstance(model, Config):
         return model
     if isinstance(model, Mapping):
         return Config(dict(model))
-    return Config.fromfile(find_config(model))
+    return read_config_file(find_config(model))
 
 
 def load_model(config: Config, checkpoint: str, device: str | None) -> nn.Module:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from mmwsss.models.classifiers import WSSSClassifier
 from mmwsss.registry import DATASETS, MODELS
 from mmwsss.utils.atomic import atomic_writer
 from mmwsss.utils.checkpoint import read_checkpoint
+from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import CheckpointError, ConfigError
 
 WRAPPER = 'module.'
@@ -113,7 +114,7 @@ def parse_arguments(description: str, config: str) -> Namespace:
         help=f'config of the network (default: configs/{config})',
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help="settings, as the tools'"
+        '--cfg-options', nargs='+', action=OptionAction, help="settings, as the tools'"
     )
     return parser.parse_args()
 
