@@ -39,6 +39,18 @@ OPTIM_WRAPPERS = root.Registry(
 METRICS = root.Registry(
     'metric', scope='mmwsss', parent=root.METRICS, locations=['mmwsss.evaluation']
 )
+VISUALIZERS = root.Registry(
+    'visualizer',
+    scope='mmwsss',
+    parent=root.VISUALIZERS,
+    locations=['mmwsss.visualization.visualizer'],
+)
+VISBACKENDS = root.Registry(
+    'vis_backend',
+    scope='mmwsss',
+    parent=root.VISBACKENDS,
+    locations=['mmwsss.visualization.visualizer'],
+)
 
 # Nothing of ours lives in these; without them mmengine warns at every build that the
 # scope is unknown there. Without a location it would look for a function of ours that
@@ -62,12 +74,6 @@ MODEL_WRAPPERS = root.Registry(
 )
 EVALUATOR = root.Registry(
     'evaluator', scope='mmwsss', parent=root.EVALUATOR, locations=HERE
-)
-VISUALIZERS = root.Registry(
-    'visualizer', scope='mmwsss', parent=root.VISUALIZERS, locations=HERE
-)
-VISBACKENDS = root.Registry(
-    'vis_backend', scope='mmwsss', parent=root.VISBACKENDS, locations=HERE
 )
 LOG_PROCESSORS = root.Registry(
     'log processor', scope='mmwsss', parent=root.LOG_PROCESSORS, locations=HERE

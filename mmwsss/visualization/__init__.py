@@ -1,1 +1,1 @@
-"""Pictures and reports of what the tools have made."""
+"""Pictures and reports of what the tools have made, and of trainings."""

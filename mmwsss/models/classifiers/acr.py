@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from mmwsss.models.classifiers.base import ChooseTags, Localization, WSSSClassif
 from mmwsss.models.views import build_view
 from mmwsss.registry import MODELS
 from mmwsss.structures import WSSSDataSample
+from mmwsss.structures.observation import ViewAttention
 from mmwsss.utils.randomness import StepDraws
 
 
@@ -108,3 +110,26 @@ class ACRClassifier(WSSSClassifier):
     def localize(self, inputs: Tensor, choose_tags: ChooseTags) -> Localization:
         """Localize by gradient-weighted attention (section 3.3)."""
         return self.localizer(self.backbone, self.cls_head, inputs, choose_tags)
+
+    @torch.no_grad()
+    def attend_views(
+        self, inputs: Tensor, data_samples: list[WSSSDataSample]
+    ) -> ViewAttention | None:
+        """Return the attention of an image (1, 3, H, W) and of its second view.
+
+        Draws of the view are those of iteration 0, so that they stay the same over a
+        training. None without a view.
+        """
+        if self.view is None:
+            return None
+        grid = self.backbone.grid(inputs)
+        draws = replace(StepDraws.of(data_samples), iteration=0)
+        view, restore = self.view(inputs, stride=self.backbone.stride, draws=draws)
+        first, second = self._run_both(inputs, view)
+        return ViewAttention(
+            view=view[0],
+            grid=grid,
+            first=[attention[0] for attention in first.attentions],
+            second=[attention[0] for attention in second.attentions],
+            restored=[restore(attention)[0] for attention in second.attentions],
+        )

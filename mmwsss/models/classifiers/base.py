@@ -17,6 +17,7 @@ from mmwsss.functional.vectors import widen
 from mmwsss.models.classifiers.checkpoint_guard import refuse_other_shapes
 from mmwsss.models.classifiers.joint_batch import own_share
 from mmwsss.structures import WSSSDataSample
+from mmwsss.structures.observation import MemoryState, Observation, ViewAttention
 from mmwsss.utils.errors import ConfigError, DataError
 
 TAG_SOURCES = ('given', 'predicted', 'auto')
@@ -165,6 +166,34 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
         for packed in zip(data_samples, scores, maps, chosen):
             self._pack(*packed, input_shape=input_shape)
         return data_samples
+
+    @torch.no_grad()
+    def observe(self, data: dict) -> Observation:
+        """Return what pictures of a training show of an image.
+
+        Args:
+            data: A batch of one image (3, h, w) in mmcv's BGR, as of ``test_step``.
+        """
+        (image,) = data['inputs']
+        data = self.data_preprocessor(data, False)
+        (sample,) = self.predict(data['inputs'], data['data_samples'])
+        height, width = sample.get('img_shape', image.shape[-2:])[:2]
+        colours = image[:, :height, :width].flip(0).clamp(0, 255).to(torch.uint8)
+        views = self.attend_views(data['inputs'], data['data_samples'])
+        return Observation(colours, data['inputs'][0], sample, views)
+
+    def attend_views(
+        self, inputs: Tensor, data_samples: list[WSSSDataSample]
+    ) -> ViewAttention | None:
+        """Return the attention of an image (1, 3, H, W) and of its second view.
+
+        None of a classifier that compares no attention.
+        """
+        return None
+
+    def memory_state(self) -> MemoryState | None:
+        """Return what the memory holds; None of a classifier without."""
+        return None
 
     def _choose(self, score: Tensor, sample: WSSSDataSample) -> Tensor:
         given = sample.get('gt_label')

@@ -17,6 +17,7 @@ from mmwsss.models.memories.region_batch import RegionBatch
 from mmwsss.models.memories.region_memory import RegionMemory
 from mmwsss.registry import MODELS
 from mmwsss.structures import WSSSDataSample
+from mmwsss.structures.observation import MemoryState
 from mmwsss.utils.errors import ConfigError
 from mmwsss.utils.randomness import (
     StepDraws,
@@ -167,6 +168,15 @@ class RCAClassifier(CAMClassifier):
         self.aggregation.refresh(
             memory.features, memory.valid, generator=counted_generator(*key)
         )
+
+    def memory_state(self) -> MemoryState | None:
+        """Return what bank and prototypes hold; None without a bank."""
+        if self.memory is None:
+            return None
+        bank = self.memory.features, self.memory.valid
+        if self.aggregation is None:
+            return MemoryState(*bank)
+        return MemoryState(*bank, self.aggregation.prototypes, self.aggregation.ready)
 
     def _embed(self, features: Tensor) -> Embedded:
         if self.projection is None:
