@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from concept_figures import PANEL_INCHES, TITLE_SIZE, panels
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -40,6 +39,7 @@ from mmwsss.utils.errors import DataError
 from mmwsss.utils.label_codec import LabelCodec
 from mmwsss.utils.randomness import counted_seed
 from mmwsss.visualization.examples import Example, examples_figure
+from mmwsss.visualization.panels import PANEL_INCHES, TITLE_SIZE, panels
 
 SIZE = 96
 ROWS = 2

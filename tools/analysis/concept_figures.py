@@ -10,7 +10,6 @@ prints. The same pipeline gives the same files.
 
 from __future__ import annotations
 
-import io
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from mmwsss.apis.launch import run_tool
@@ -38,37 +35,23 @@ from mmwsss.functional.views import (
 )
 from mmwsss.utils.atomic import atomic_write_bytes
 from mmwsss.utils.randomness import Use, counted_generator
+from mmwsss.visualization.panels import (
+    HEAT,
+    TITLE_SIZE,
+    figure_bytes,
+    numbered,
+    panels,
+    show,
+)
 
 SIZE = 96
 PATCH = 8
 TEMPERATURE = 0.1
 """Of the affinity of colours; small, as colours of a scene are alike."""
-PANEL_INCHES = 1.75
-DPI = 100
-TITLE_SIZE = 9
-COLOURS, ROUNDS = 256, 4
+COLOURS = 256
 GREY = (0.299, 0.587, 0.114)
 SLOTS, PROTOTYPES, SCENES = 20, 3, 150
 MOMENTUM = 0.9
-SHADES = 'cividis'
-HEAT = 'inferno'
-
-
-def panels(rows: int, columns: int, *, height: float = 1.0) -> tuple[Figure, Any]:
-    """Return a figure of panels without ticks, and their axes."""
-    size = (columns * PANEL_INCHES, rows * PANEL_INCHES * height + 0.25)
-    figure = Figure(figsize=size, dpi=DPI, layout='constrained')
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
-    return figure, grid
-
-
-def show(axes: Any, picture: Any, title: str, **settings: Any) -> None:
-    """Show an array in a panel."""
-    axes.imshow(picture, interpolation='nearest', **settings)
-    axes.set_title(title, fontsize=TITLE_SIZE)
 
 
 def patch_colours(image: Tensor, patch: int) -> Tensor:
@@ -121,15 +104,6 @@ def permutation_figure(name: str = 'rot90') -> Figure:
     for axes, matrix, title in zip(grid[1], matrices, titles):
         show(axes, matrix[0, 1:, 1:], title, cmap=HEAT, vmin=0, vmax=top)
     return figure
-
-
-def numbered(axes: Any, numbers: Tensor, title: str) -> None:
-    """Show a small grid of numbers, shaded by their size."""
-    show(axes, numbers, title, cmap=SHADES)
-    middle = float(numbers.max()) / 2
-    for (row, column), number in np.ndenumerate(numbers.numpy()):
-        colour = 'black' if number > middle else 'white'
-        axes.text(column, row, int(number), ha='center', va='center', color=colour)
 
 
 def consistency_figure(patch: tuple[int, int] = (8, 5)) -> Figure:
@@ -245,11 +219,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
 
 def write_picture(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG with a palette, which takes half of the space."""
-    buffer, packed = io.BytesIO(), io.BytesIO()
-    figure.savefig(buffer, format='png')
-    image = Image.open(buffer).convert('RGB').quantize(COLOURS, kmeans=ROUNDS)
-    image.save(packed, 'PNG', optimize=True)
-    atomic_write_bytes(path, packed.getvalue())
+    atomic_write_bytes(path, figure_bytes(figure, '.png', colours=COLOURS))
 
 
 def parse_arguments() -> Namespace:

@@ -1,0 +1,118 @@
+"""A trained transformer's attention to an image and to a view of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmwsss.apis.compared_images import ComparedImage
+from mmwsss.apis.compared_methods import Method, telling
+from mmwsss.apis.inferencer import WSSSInferencer
+from mmwsss.apis.inferencer_inputs import InputImage
+from mmwsss.functional.attention import attention_consistency
+from mmwsss.functional.views import (
+    apply_dihedral,
+    inverse_token_order,
+    permute_attention,
+)
+from mmwsss.models.classifiers import ACRClassifier
+from mmwsss.utils.errors import ConfigError
+from mmwsss.visualization.attention_figure import AttentionPair
+
+
+def attention_pairs(
+    method: Method,
+    images: Sequence[ComparedImage],
+    *,
+    view: str,
+    block: int | None = None,
+) -> list[AttentionPair]:
+    """Compare a method's attention to images and to views of them.
+
+    Args:
+        method: An ACR classifier.
+        images: What is looked at.
+        view: A key of ``DIHEDRAL``.
+        block: Which of the transformer's, from 0; None takes the mean over all.
+
+    Raises:
+        ConfigError: if it is no ACR classifier or has no such block.
+        WSSSError: of an image.
+    """
+    with telling(method.name):
+        return [
+            attention_pair(method.inferencer, image, view=view, block=block)
+            for image in images
+        ]
+
+
+@torch.no_grad()
+def attention_pair(
+    inferencer: WSSSInferencer,
+    image: ComparedImage,
+    *,
+    view: str,
+    block: int | None = None,
+) -> AttentionPair:
+    r"""Run the transformer on an image and on a view of what it is given.
+
+    With :math:`\bar A_t`, head-mean attention of block t, and
+    :math:`f^{-1}(\bar A'_t)`, that of the view in the image's token order (eq. 12),
+    matrices are means over t of the part between patches, and the difference that of
+    :math:`|\bar A_t - f^{-1}(\bar A'_t)|` (eq. 5).
+
+    Args:
+        inferencer: Of an ACR classifier.
+        image: What is looked at.
+        view: A key of ``DIHEDRAL``.
+        block: As of ``attention_pairs``.
+
+    Raises:
+        ConfigError: if it is no ACR classifier or has no such block.
+        DataError: if the image cannot be read, or does not fit the patches.
+    """
+    model = inferencer.model
+    if not isinstance(model, ACRClassifier):
+        raise ConfigError(
+            f'{type(model).__name__} has no attention between patches to compare: '
+            'name a config of ACR'
+        )
+    blocks = _blocks(model.backbone.depth, block)
+    (loaded,) = next(inferencer.preprocess([InputImage(image.name, image.path)]))
+    batch = inferencer.collate_fn([loaded.data])
+    inputs = model.data_preprocessor(batch, False)['inputs']
+    grid = model.backbone.grid(inputs)
+    index = inverse_token_order(view, grid).to(inputs.device)
+    first, second = (
+        [attention.float() for attention in model.backbone(images).attentions[blocks]]
+        for images in (inputs, apply_dihedral(inputs, view))
+    )
+    restored = [permute_attention(attention, index) for attention in second]
+    activation, affinity = attention_consistency(first, restored)
+    pixels = torch.from_numpy(loaded.pixels)
+    seen = apply_dihedral(pixels.permute(2, 0, 1), view).permute(1, 2, 0)
+    return AttentionPair(
+        image=loaded.pixels,
+        view=seen.contiguous().numpy(),
+        first=_between_patches(first),
+        second=_between_patches(second),
+        restored=_between_patches(restored),
+        difference=_between_patches([(a - b).abs() for a, b in zip(first, restored)]),
+        activation=float(activation),
+        affinity=float(affinity),
+    )
+
+
+def _blocks(depth: int, block: int | None) -> slice:
+    if block is None:
+        return slice(depth)
+    if not 0 <= block < depth:
+        raise ConfigError(f'block: expected 0..{depth - 1}, got {block}')
+    return slice(block, block + 1)
+
+
+def _between_patches(attentions: Sequence[Tensor]) -> Tensor:
+    """Return the mean over blocks of the patches' part, (n, n) on the CPU."""
+    return torch.stack([a[0, 1:, 1:] for a in attentions]).mean(0).cpu()
