@@ -10,13 +10,13 @@ The page goes to OUT/<split>_<first>-<last>.png.
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
 from mmwsss.apis.dataset_browsing import LOADERS, NetworkEyes, choose_indices
 from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.utils.atomic import atomic_writer
+from mmwsss.utils.config_files import OptionAction
 from mmwsss.visualization.browsing import (
     SeenSample,
     browsing_figure,
@@ -41,7 +41,13 @@ def parse_arguments() -> Namespace:
         '--shuffle', type=int, metavar='SEED', help='page through a random order'
     )
     parser.add_argument('--show', action='store_true', help='open a window too')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help="settings in place of the config's, as key=value",
+    )
     args = parser.parse_args()
     for name, least in dict(count=1, start=0, shuffle=0).items():
         value = getattr(args, name)

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Test with GPUS processes on this machine, over gloo where there is no GPU.
 #   bash tools/dist_test.sh CONFIG CHECKPOINT GPUS [test.py arguments]
+#   bash tools/dist_test.sh configs/acr/vit_hybrid_voc.py work_dirs/acr 4
 # More machines: NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch_common.sh"
+show_help "$@"
 (($# >= 3)) || fail 'usage: dist_test.sh CONFIG CHECKPOINT GPUS [test.py arguments]'
 
 # On a CPU, convolutions round differently with another number of threads: as many a

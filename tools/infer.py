@@ -16,7 +16,6 @@ from mmwsss.apis.inferencer_files import check_names
 from mmwsss.apis.inferencer_inputs import gather_images
 from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.utils.config_files import OptionAction
-from mmwsss.utils.packaged_files import find_config
 
 
 def parse_arguments() -> Namespace:
@@ -68,7 +67,7 @@ def main() -> None:
     images = gather_images(args.images, tags=args.tags, point=args.point)
     check_names(images)
     inferencer = WSSSInferencer(
-        config_with(find_config(args.config), args.cfg_options),
+        config_with(args.config, args.cfg_options),
         args.checkpoint,
         args.device,
         score_threshold=args.score_threshold,

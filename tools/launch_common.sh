@@ -9,6 +9,16 @@ fail() {
   exit 2
 }
 
+# show_help [argument...]: where the first asks for it, print the script's first comment.
+show_help() {
+  case ${1:-} in
+    -h | --help)
+      sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+      exit
+      ;;
+  esac
+}
+
 # $PYTHON, else the repository's environment, else the python on PATH.
 find_python() {
   if [[ -n ${PYTHON:-} ]]; then

@@ -15,6 +15,7 @@ usage: $SCRIPT [--work-dir DIR] [--seed N] [--method NAME] [--compare]
   --seed N        seed of the generated images (default: 0)
   --method NAME   one of: $(methods) (default: acr)
   --compare       also run the method without its consistency, on the same budget
+bash tools/$SCRIPT --method rca --work-dir work_dirs/rca
 EOF
 }
 

@@ -15,6 +15,7 @@ from mmwsss.apis.launch import check_writable, run_tool
 from mmwsss.apis.pipeline import Pipeline, Record, Stage, StageError, command_line
 from mmwsss.apis.pipeline_stages import StageBuilder
 from mmwsss.utils.config_files import OptionAction, read_config_file
+from mmwsss.utils.packaged_files import find_config
 
 SHOWN_FIGURES = ('multi-label/mAP', 'seed/mIoU_best', 'undecided', 'mIoU')
 
@@ -45,7 +46,7 @@ def parse_arguments() -> Namespace:
 def main() -> None:
     """Run the chain and print a table of its stages."""
     args = parse_arguments()
-    config = read_config_file(args.config)
+    config = read_config_file(find_config(args.config))
     config.merge_from_dict(args.cfg_options)
     work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
     check_writable(work_dir)

@@ -3,6 +3,10 @@
 #   bash tools/run_tests.sh [pytest arguments]     e.g. -k seeds, or -n 0 --pdb
 # Fails if any part fails; pytest comes last, so that its summary closes the output.
 set -uo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 bash tools/setup_env.sh crf || exit
 

@@ -5,6 +5,10 @@
 #   bash tools/setup_env.sh crf                   also compile the dense CRF's package
 # A second run only compares a stamp. Uses uv when it can, else pip.
 set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VENV=.venv

@@ -11,7 +11,6 @@ import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -23,7 +22,9 @@ from mmwsss.apis.study_plan import Study, read_study
 from mmwsss.apis.study_records import FAILURE
 from mmwsss.apis.study_report import write_study
 from mmwsss.apis.study_statistics import time_left
+from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import WSSSError
+from mmwsss.utils.packaged_files import find_config
 
 
 def parse_arguments() -> Namespace:
@@ -50,7 +51,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         help="settings in place of every cell's, as key=value",
     )
@@ -103,6 +104,7 @@ class Display:
 def main() -> None:
     """Run a study and print its table."""
     args = parse_arguments()
+    args.config = str(find_config(args.config))
     work_dir = Path(args.work_dir or f'work_dirs/studies/{Path(args.config).stem}')
     settings = dict(options=args.cfg_options, seeds=args.seeds, only=args.only)
     if args.settings:

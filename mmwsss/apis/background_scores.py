@@ -14,7 +14,6 @@ from torch import Tensor
 
 from mmwsss.apis.seed_masks import mask_paths, metric_settings, read_mask
 from mmwsss.apis.seeds import TaggedImages
-from mmwsss.apis.sharing import with_progress
 from mmwsss.evaluation.metrics import SeedIoUMetric
 from mmwsss.evaluation.seed_summary import SeedSummary
 from mmwsss.functional.localization import maps_to_image
@@ -23,6 +22,7 @@ from mmwsss.registry import METRICS
 from mmwsss.structures.seed_record import SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore, shard
 from mmwsss.utils.errors import ConfigError, DataError
+from mmwsss.utils.progress import track
 
 FIELD = 'background_threshold'
 UNDECIDED = 0.0
@@ -174,7 +174,7 @@ def joint_histogram(
     total = torch.zeros(count, count + 1, len(metric.grid) + 1, dtype=torch.int64)
     files = dict(zip(images.ids, images.paths))
     own = shard(images.ids, get_rank(), get_world_size())
-    for name in with_progress(own, 'Background score', total=len(own)):
+    for name in track(own, 'Background score'):
         record = seeds.read(name)
         if masks is None:
             mask = torch.full(record.ori_shape, metric.ignore_index)

@@ -13,6 +13,7 @@ from mmwsss.apis.launch import run_tool
 from mmwsss.utils.errors import ConfigError
 from mmwsss.utils.packaged_files import TOOLS, config_names, config_path
 
+START = "if __name__ == '__main__':"
 USAGE = """usage: mmwsss TOOL [arguments]     mmwsss TOOL --help tells of them
        mmwsss configs             names of the configs that come with mmwsss
        mmwsss --version
@@ -26,7 +27,7 @@ tools:
 def tool_names() -> list[str]:
     """Return the names of all tools, those for every day first, each part sorted."""
     # others are modules that tools share
-    files = [p for p in TOOLS.rglob('*.py') if "'__main__'" in p.read_text('utf-8')]
+    files = [p for p in TOOLS.rglob('*.py') if START in p.read_text('utf-8')]
     names = [path.relative_to(TOOLS).with_suffix('').as_posix() for path in files]
     return sorted(names, key=lambda name: (name.count('/'), name))
 

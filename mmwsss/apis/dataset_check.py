@@ -24,12 +24,12 @@ from mmwsss.apis.dataset_findings import (
     find_problems,
     size_histogram,
 )
-from mmwsss.apis.sharing import with_progress
 from mmwsss.datasets import TagDataset, foreground_classes
 from mmwsss.datasets.inspection import ImageFacts, inspect_image
 from mmwsss.datasets.tag_table import plain_path, read_tag_table
 from mmwsss.datasets.tag_writing import write_tag_table
 from mmwsss.utils.errors import ConfigError, DataError, WSSSError
+from mmwsss.utils.progress import track
 
 LOADERS = ('train', 'seed', 'val', 'test')
 CHUNK = 16
@@ -138,12 +138,12 @@ def read_facts(loaded: Sequence[Loaded], *, workers: int) -> dict[str, ImageFact
     text, total = 'Reading images', len(records)
     found: Iterable[ImageFacts]
     if not workers:
-        found = with_progress(map(inspect, records.values()), text, total=total)
+        found = track(map(inspect, records.values()), text, total=total)
         return {facts.path: facts for facts in found}
     with ProcessPoolExecutor(workers) as pool:
         found = pool.map(inspect, records.values(), chunksize=CHUNK)
         try:
-            shown = with_progress(found, text, total=total)
+            shown = track(found, text, total=total)
             return {facts.path: facts for facts in shown}
         except BrokenProcessPool as error:
             raise DataError(

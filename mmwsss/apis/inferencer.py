@@ -40,12 +40,12 @@ from mmwsss.apis.inferencer_results import (
 )
 from mmwsss.apis.pseudo_labels import choose_refiner
 from mmwsss.apis.seeds import half_precision
-from mmwsss.apis.sharing import with_progress
 from mmwsss.models.classifiers import ACRClassifier
 from mmwsss.models.classifiers.base import WSSSClassifier
 from mmwsss.refiners import Refiner, build_refiner
 from mmwsss.utils.checkpoint import find_checkpoint
 from mmwsss.utils.errors import ConfigError
+from mmwsss.utils.progress import track
 from mmwsss.visualization.predictions import (
     Prediction,
     draw_prediction,
@@ -203,7 +203,7 @@ class WSSSInferencer(BaseInferencer):
             one for batch in batches for one in self.forward(batch, refiner=made)
         )
         if self.show_progress:
-            found = with_progress(found, 'Images', total=len(images))
+            found = track(found, 'Images', total=len(images))
         yield from found
 
     def _check_possible(

@@ -16,11 +16,15 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed
+from rich.console import Console
+from rich.text import Text
 
 from mmwsss.utils.atomic import DISK_ERRORS, write_error
 from mmwsss.utils.checkpoint import read_checkpoint
 from mmwsss.utils.config_files import OptionAction, check_values, read_config_file
 from mmwsss.utils.errors import CheckpointError, ConfigError, WSSSError
+from mmwsss.utils.packaged_files import find_config
+from mmwsss.utils.progress import end_bars
 
 RUNNER_KEYS = frozenset(
     {'load_from', 'resume', 'work_dir', 'launcher', 'experiment_name', 'auto_scale_lr'}
@@ -46,7 +50,7 @@ WORKER_REMEDY = (
 
 def add_common_arguments(parser: ArgumentParser) -> None:
     """Add the arguments that mmseg's tools have in common."""
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or name of one of mmwsss')
     parser.add_argument('--work-dir', help='where logs, checkpoints and tables go')
     parser.add_argument(
         '--cfg-options',
@@ -83,14 +87,14 @@ def config_with(path: str | Path, options: dict[str, object]) -> Config:
     """Read a config and put options in place of its settings.
 
     Args:
-        path: The file.
+        path: The file, or the name of a config of the package.
         options: Values by dotted key, as of ``--cfg-options``.
 
     Raises:
         ConfigError: if the file is absent or cannot be read, an option names no
             setting, or a value is one that no run could use.
     """
-    config = read_config_file(path)
+    config = read_config_file(find_config(path))
     check_options(config, options)
     config.merge_from_dict(options)
     check_values(config)
@@ -290,7 +294,7 @@ def _shape(weight: object) -> tuple[int, ...]:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; errors that a user can mend become one line and exit code 1."""
     try:
-        main()
+        _run(main)
     except WSSSError as error:
         _fail(type(error).__name__, str(error))
     except (TypeError, KeyError, OSError, EOFError, RuntimeError) as error:
@@ -301,6 +305,13 @@ def run_tool(main: Callable[[], None]) -> None:
     # left to the interpreter's end, the group's threads now and then abort it
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def _run(main: Callable[[], None]) -> None:
+    try:
+        main()
+    finally:
+        end_bars()
 
 
 def _told_later(error: Exception) -> Exception:
@@ -341,5 +352,15 @@ def _fail(kind: str, message: str) -> None:
     # Errors of data loading workers arrive as a whole traceback, their own text last.
     if 'Original Traceback' in message:
         message = re.split(r'^[\w.]+: ', message, flags=re.MULTILINE)[-1]
-    print(f'{kind}: {" ".join(message.split())}', file=sys.stderr)
+    print_error(kind, message)
     sys.exit(1)
+
+
+def print_error(kind: str, message: str) -> None:
+    """Print an error as one line, its kind in red where a terminal has colours.
+
+    ``NO_COLOR``, ``FORCE_COLOR`` and ``TERM=dumb`` are heeded.
+    """
+    console = Console(stderr=True, highlight=False, emoji=False)
+    line = Text.assemble((f'{kind}:', 'red'), f' {" ".join(message.split())}')
+    console.print(line, soft_wrap=True)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from mmwsss.apis.background_scores import FIELD, BackgroundScore
 from mmwsss.apis.seeds import TaggedImages
-from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
+from mmwsss.apis.sharing import finish_store, share_of_pending
 from mmwsss.datasets.transforms import LoadImage
 from mmwsss.functional.localization import maps_to_image
 from mmwsss.refiners import Refiner, build_refiner, refiner_type
@@ -28,6 +28,7 @@ from mmwsss.utils.atomic import atomic_write_text, remove_file
 from mmwsss.utils.digests import digest_json
 from mmwsss.utils.errors import ConfigError, DataError
 from mmwsss.utils.label_codec import COLOURS, IGNORED_LABEL, LabelCodec
+from mmwsss.utils.progress import track
 
 MANIFEST = 'labels.json'
 LABELS = 'labels'
@@ -126,7 +127,7 @@ def generate_labels(
     labels = label_images(
         _Labelling(pending, [paths[name] for name in pending], seeds, refiner), jobs
     )
-    progress = with_progress(labels, 'Labels', total=len(pending))
+    progress = track(labels, 'Labels', total=len(pending))
     for name, label in zip(pending, progress, strict=True):
         store.write(name, label)
     finish_store(store, images.ids)

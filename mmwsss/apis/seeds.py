@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmwsss.apis.launch import check_fits, lasting_weights
-from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
+from mmwsss.apis.sharing import finish_store, share_of_pending
 from mmwsss.datasets import foreground_classes
 from mmwsss.models.classifiers.base import WSSSClassifier
 from mmwsss.registry import DATASETS, MODELS
@@ -33,6 +33,7 @@ from mmwsss.structures.seed_record import SeedCodec, SeedRecord, seed_identity
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.digests import digest_json
 from mmwsss.utils.errors import CheckpointError, ConfigError
+from mmwsss.utils.progress import track
 
 LOADER = 'seed_dataloader'
 
@@ -200,9 +201,9 @@ def predict_images(
     """
     if not ids:
         return
-    loader = _loader_of(config, images, ids)
+    loader = loader_of(config, images, ids)
     names = iter(ids)
-    for batch in with_progress(loader, task, total=len(loader)):
+    for batch in track(loader, task, total=len(loader)):
         with torch.no_grad(), autocast(enabled=half_precision(config)):
             samples = model.test_step(batch)
         # the shorter one first: zip would draw a name too many from the other
@@ -220,7 +221,7 @@ def _check_finite(sample: WSSSDataSample, name: str, source: str) -> None:
         )
 
 
-def _loader_of(config: Config, images: TaggedImages, ids: list[str]) -> DataLoader:
+def loader_of(config: Config, images: TaggedImages, ids: list[str]) -> DataLoader:
     """Return a loader of just these images, in this order."""
     index = {name: number for number, name in enumerate(images.ids)}
     settings: dict[str, Any] = {'batch_size': 1, **config[LOADER]}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from mmengine.dist import (
     barrier,
@@ -12,12 +11,8 @@ from mmengine.dist import (
     get_world_size,
     is_main_process,
 )
-from rich.console import Console
-from rich.progress import track
 
 from mmwsss.utils.artefact_store import ArtefactStore, shard
-
-Item = TypeVar('Item')
 
 
 def share_of_pending(store: ArtefactStore, keys: Sequence[str]) -> list[str]:
@@ -46,10 +41,3 @@ def finish_store(store: ArtefactStore, keys: Sequence[str]) -> str:
             store.finish(keys)
     barrier()
     return store.digest()
-
-
-def with_progress(items: Iterable[Item], text: str, *, total: int) -> Iterator[Item]:
-    """Yield the items, of which there are ``total``; show progress on a terminal."""
-    console = Console(stderr=True)
-    shown = is_main_process() and console.is_terminal and total > 0
-    yield from track(items, text, total, console=console, disable=not shown)

@@ -1,16 +1,34 @@
 import os
 import stat
+import sys
 
 import pytest
 import torch
 from mmengine.config import Config
+from tiny_run import ROOT
 
 from mmwsss.apis import launch
 from mmwsss.utils.errors import ConfigError, DataError
+from mmwsss.utils.progress import track
 
 
 def config_of(**settings):
     return Config(dict(launcher='pytorch', **settings))
+
+
+def test_config_by_file_and_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {'model.alpha': 3}
+    file = launch.config_with(ROOT / 'configs/acr/vit_hybrid_voc.py', options)
+    for name in ('acr/vit_hybrid_voc', 'mmwsss::acr/vit_hybrid_voc.py'):
+        assert launch.config_with(name, options).to_dict() == file.to_dict()
+    assert file.model.alpha == 3
+    with pytest.raises(ConfigError, match='acr/vit_hybrid_vox.*as acr/vit_hybrid_voc'):
+        launch.config_with('acr/vit_hybrid_vox', {})
+    # files of the user go before those of the package
+    (tmp_path / 'acr').mkdir()
+    (tmp_path / 'acr/vit_hybrid_voc').with_suffix('.py').write_text('own = 1\n')
+    assert launch.config_with('acr/vit_hybrid_voc.py', {}).own == 1
 
 
 def output_of(error, capsys):
@@ -39,6 +57,48 @@ def test_last_error_of_a_worker_counts(capsys):
     ]
     expected = 'DataError: a.jpg cannot be read (OSError: truncated file); fetch it'
     assert output_of(DataError('\n'.join(lines)), capsys) == f'{expected} again\n'
+
+
+@pytest.mark.parametrize(
+    ('settings', 'red'),
+    [
+        ({}, False),
+        ({'FORCE_COLOR': '1'}, True),
+        ({'FORCE_COLOR': '1', 'NO_COLOR': '1'}, False),
+        ({'FORCE_COLOR': '1', 'TERM': 'dumb'}, False),
+    ],
+)
+def test_errors_are_red_where_there_are_colours(capsys, monkeypatch, settings, red):
+    for name in ('FORCE_COLOR', 'NO_COLOR', 'COLORTERM', 'TTY_COMPATIBLE'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('TERM', 'xterm')
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    text = output_of(DataError(f'[bold]{"wide " * 40}:x:'), capsys)
+    kind = '\x1b[31mDataError:\x1b[0m' if red else 'DataError:'
+    # in one line, as written: nothing is wrapped, marked up or replaced
+    assert text == f'{kind} [bold]{"wide " * 40}:x:\n'
+
+
+def test_error_on_a_terminal_stands_below_the_bar(capsys, monkeypatch):
+    for name in ('FORCE_COLOR', 'NO_COLOR', 'TTY_COMPATIBLE', 'TTY_INTERACTIVE'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+
+    def main():
+        for item in track(range(3), 'Images'):
+            if item == 2:
+                raise DataError('c.jpg cannot be read')
+
+    with pytest.raises(SystemExit):
+        launch.run_tool(main)
+    out, shown = capsys.readouterr()
+    end = shown.rpartition('Images')[2]
+    assert out == '' and shown.count('\x1b[?25l') == 1
+    # the cursor comes back, then the error
+    assert end.index('2/3') < end.index('\x1b[?25h') < end.index('\x1b[31mDataError')
+    assert end.endswith(' c.jpg cannot be read\n')
 
 
 @pytest.mark.parametrize(

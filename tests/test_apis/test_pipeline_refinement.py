@@ -223,7 +223,7 @@ def test_undecided_pixels_of_the_affinity_labels(tmp_path):
         (refinement(label=BAND), 'refinement of .* has no setting label;'),
         (dict(refinement=dict(config=NETWORK)), 'refinement of .* lacks labels'),
         (dict(refinement=dict(labels=BAND)), 'refinement of .* lacks config'),
-        (refinement(config='configs/no.py'), 'no config at .*/configs/no.py'),
+        (refinement(config='configs/no.py'), 'no config .*/configs/no.py'),
         (
             refinement(config='configs/acr/hybrid_embedded.py'),
             'refinement.config of .*hybrid_embedded.py has no train_dataloader.dataset'

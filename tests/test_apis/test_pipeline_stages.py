@@ -327,7 +327,7 @@ def test_undecided_pixels_in_percent(tmp_path):
         (dict(segmentor=training('segmentor', option={})), 'no setting option;'),
         (
             dict(classifier=dict(config='configs/no.py')),
-            'no config at .*/configs/no.py',
+            'no config .*/configs/no.py',
         ),
     ],
 )

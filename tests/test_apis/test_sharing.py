@@ -1,7 +1,7 @@
 import pytest
 
 from mmwsss.apis import sharing
-from mmwsss.apis.sharing import finish_store, share_of_pending, with_progress
+from mmwsss.apis.sharing import finish_store, share_of_pending
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.errors import ArtefactError
 
@@ -84,12 +84,3 @@ def test_finish_tells_of_a_change(store):
     store.path('b').write_bytes(store.path('a').read_bytes())
     with pytest.raises(ArtefactError, match=r'b\.text has changed since it was made'):
         finish_store(store, KEYS)
-
-
-def test_progress_shows_on_a_terminal_alone(capsys, monkeypatch):
-    assert list(with_progress(iter('abc'), 'Letters', total=3)) == list('abc')
-    assert capsys.readouterr() == ('', '')
-    monkeypatch.setenv('FORCE_COLOR', '1')
-    assert list(with_progress(iter('abc'), 'Letters', total=3)) == list('abc')
-    out, error = capsys.readouterr()
-    assert out == '' and 'Letters' in error and '100%' in error

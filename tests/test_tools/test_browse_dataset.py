@@ -191,7 +191,7 @@ def test_random_pages_and_no_views_of_seeds(browse, figures, root):
 def test_refused(browse, root, tmp_path):
     (tmp_path / 'file').touch()
     cases = {
-        'no config at': browse('nowhere.py'),
+        'no config': browse('nowhere.py'),
         'no dev_dataloader; it has train, val, test, seed': browse(
             ACR, '--split', 'dev'
         ),

@@ -243,7 +243,7 @@ def test_killed_process(check, monkeypatch, capsys):
     def fail(items, text, *, total):
         raise BrokenProcessPool
 
-    monkeypatch.setattr('mmwsss.apis.dataset_check.with_progress', fail)
+    monkeypatch.setattr('mmwsss.apis.dataset_check.track', fail)
     assert check(workers=2)[0] == 1
     error = capsys.readouterr().err
     assert 'a process was killed, for want of memory perhaps' in error

@@ -342,6 +342,6 @@ def test_mistakes_on_the_command_line(cli, tmp_path, arguments, message):
 
 
 def test_missing_config_and_unwritable_folder(cli, tmp_path):
-    assert 'no config at' in cli(config=tmp_path / 'absent.py')[2]
+    assert 'no config ' in cli(config=tmp_path / 'absent.py')[2]
     (tmp_path / 'work').touch()
     assert f'work directory {tmp_path}/work cannot be written' in cli()[2]

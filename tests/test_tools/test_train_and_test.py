@@ -226,7 +226,7 @@ def test_amp_refuses_other_wrappers(fails):
 
 def test_missing_config(fails, tmp_path):
     line = fails(train, config=tmp_path / 'absent.py')
-    assert line == f'ConfigError: no config at {tmp_path}/absent.py; see configs/'
+    assert line.startswith(f'ConfigError: no config {tmp_path}/absent.py: neither a')
 
 
 def test_work_directory_below_a_file(fails, tmp_path):

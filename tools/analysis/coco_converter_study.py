@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.datasets.coco import COCOTagDataset
 
 TOOL = Path(__file__).parents[1] / 'dataset_converters/coco2014.py'
@@ -193,4 +194,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
@@ -21,6 +21,7 @@ from torch import Tensor, distributed, multiprocessing
 
 from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.registry import MODELS
+from mmwsss.utils.config_files import OptionAction
 
 Step = tuple[dict[str, Tensor], dict[str, Tensor]]
 """Losses and gradients by name."""
@@ -34,7 +35,13 @@ def parse_arguments() -> Namespace:
     parser.add_argument('config', help='config of a classifier')
     parser.add_argument('--processes', type=int, default=2)
     parser.add_argument('--double', action='store_true', help='compute in float64')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help="settings in place of the config's, as key=value",
+    )
     return parser.parse_args()
 
 

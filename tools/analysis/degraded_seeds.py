@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.config import DictAction
 from PIL import Image
 from torch import Tensor
 
@@ -38,6 +37,7 @@ from mmwsss.refiners import build_refiner
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_writer
+from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.digests import digest_file, digest_json
 from mmwsss.utils.errors import ConfigError
 from mmwsss.utils.label_codec import IGNORED_LABEL
@@ -280,7 +280,10 @@ def parse_arguments() -> Namespace:
     parser.add_argument('--out', type=Path, required=True, help='folder to write')
     add_degradation(parser)
     parser.add_argument(
-        '--refiner', nargs='+', action=DictAction, help='settings of labels, key=value'
+        '--refiner',
+        nargs='+',
+        action=OptionAction,
+        help='settings of labels, key=value',
     )
     parser.add_argument('--jobs', type=int, default=1, help='processes that label')
     return parser.parse_args()

@@ -36,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 from stopped_runs import REPOSITORY, Fork, import_all, trained
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import TEMPORARY_PREFIX, atomic_write_text
 from mmwsss.utils.checkpoint import LAST_CHECKPOINT, find_checkpoint, read_checkpoint
 from mmwsss.utils.digests import digest_file
@@ -379,4 +380,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(lambda: sys.exit(main()))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
@@ -24,6 +24,7 @@ from mmwsss.datasets.pseudo_label import LABEL_FOLDER, MANIFEST, read_manifest
 from mmwsss.datasets.transforms import LoadMask
 from mmwsss.registry import DATASETS
 from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import ConfigError, DataError
 from mmwsss.utils.label_codec import IGNORED_LABEL, LabelCodec
 
@@ -40,7 +41,13 @@ def parser_of(text: str | None) -> ArgumentParser:
     parser.add_argument('--loader', default='test', help='train, seed, val or test')
     parser.add_argument('--masks', help="folder of masks in place of the data set's")
     parser.add_argument('--metrics', help='JSON file for the figures')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help="settings in place of the config's, as key=value",
+    )
     return parser
 
 

@@ -38,6 +38,7 @@ from rich.console import Console
 from rich.table import Table
 from seed_store_scale import DRAWN, MEGABYTE, apart, draw_records, key_of, memory
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.datasets.synthetic import SyntheticSettings, write_synthetic
 from mmwsss.evaluation.metrics import SeedIoUMetric
 from mmwsss.structures.seed_record import SeedCodec
@@ -326,4 +327,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

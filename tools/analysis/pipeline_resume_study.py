@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from stopped_runs import REPOSITORY, Chain, Moment, compare, contents, import_all
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import atomic_write_text
 
 CONFIGS = REPOSITORY / 'configs/pipelines'
@@ -294,4 +295,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(lambda: sys.exit(main()))

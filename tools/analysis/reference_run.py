@@ -1,7 +1,6 @@
 """Recompute the arrays of a reference file from its inputs alone.
 
-    python tools/analysis/reference_run.py tests/data/seed_curve.npz --out OUT.npz
-
+python tools/analysis/reference_run.py tests/data/seed_curve.npz --out OUT.npz
 The beginning of the file's name says what it holds.
 """
 
@@ -15,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 
+from mmwsss.apis.launch import print_error, run_tool
 from mmwsss.utils.atomic import atomic_writer
 from mmwsss.utils.errors import DataError, WSSSError
 
@@ -76,17 +76,19 @@ def run(path: Path, out: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('input', type=Path, help='reference file, e.g. seed_curve.npz')
     parser.add_argument('--out', type=Path, required=True, help='npz file to write')
     options = parser.parse_args(arguments)
     try:
         run(options.input, options.out)
     except WSSSError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print_error(type(error).__name__, str(error))
         return 1
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(lambda: sys.exit(main()))

@@ -3,7 +3,7 @@
 python tools/analysis/seed_store.py info STORE
 python tools/analysis/seed_store.py verify STORE
 python tools/analysis/seed_store.py export STORE FOLDER
-python tools/analysis/seed_store.py import FOLDER STORE [--images DIR]
+python tools/analysis/seed_store.py import FOLDER STORE --images DIR
 Dictionaries are <id>.npy of {class: map}, float32, of the image's size, classes counted
 from 0 without the background. With --images maps may be smaller than their image, which
 they cover, and DIR has the images.

@@ -11,8 +11,6 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from typing import Any
 
-from mmengine.config import DictAction
-
 from mmwsss.apis.accumulated_store import open_accumulated
 from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.apis.seed_masks import mask_paths, metric_settings, read_mask
@@ -21,6 +19,7 @@ from mmwsss.registry import METRICS
 from mmwsss.structures.seed_record import SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import DataError
 
 
@@ -35,7 +34,13 @@ def parse_arguments() -> Namespace:
         '--masks', default='SegmentationClass', help='folder of the masks in data_root'
     )
     parser.add_argument('--metrics', help='JSON file for the figures')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help="settings in place of the config's, as key=value",
+    )
     return parser.parse_args()
 
 

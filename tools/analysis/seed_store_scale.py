@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 
@@ -135,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

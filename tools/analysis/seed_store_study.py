@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from torch import Tensor
 
 from mmwsss.apis.launch import config_with, run_tool
@@ -33,6 +32,7 @@ from mmwsss.structures import WSSSDataSample
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.config_files import OptionAction
 
 THRESHOLDS = torch.linspace(0.05, 0.95, 91)
 IGNORED = 255
@@ -52,7 +52,13 @@ def parse_arguments() -> Namespace:
         '--masks', default='SegmentationClass', help='folder of the masks in data_root'
     )
     parser.add_argument('--json', help='file for the figures')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help="settings in place of the config's, as key=value",
+    )
     return parser.parse_args()
 
 

@@ -26,6 +26,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.datasets.synthetic import draw_scene
 from mmwsss.registry import DATASETS, MODELS
 
@@ -162,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

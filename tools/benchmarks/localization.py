@@ -29,6 +29,7 @@ from measuring import (
 from models import acr, images, plain_acr, stock_timm, tags
 from torch import Tensor
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.models.classifiers import ACRClassifier
 
 LIMITS = {'cpu': {'fp32': 1.25, 'bf16': 1.6}, 'cuda': {'fp32': 1.5, 'bf16': 1.5}}
@@ -147,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

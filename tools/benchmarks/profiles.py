@@ -19,6 +19,7 @@ import train_step
 from measuring import MEBIBYTE, machine, parser_of, prepare, synchronize
 from torch.profiler import ProfilerActivity, profile
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import atomic_write_text
 
 TAGS, BATCH = 2, 1
@@ -111,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -34,6 +34,7 @@ from reference.rca import PlainRCA, Region, SeparateHeads
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.functional.aggregation import aggregate
 from mmwsss.functional.clustering import kmeans
 from mmwsss.functional.contrast import mixup_nce
@@ -321,4 +322,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

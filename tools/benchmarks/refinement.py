@@ -31,6 +31,7 @@ from reference.pamr import refine
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.apis.pseudo_labels import label_images
 from mmwsss.datasets.synthetic.scenes import draw_scene
 from mmwsss.functional.refinement.pamr import DILATIONS, pamr
@@ -162,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -20,6 +20,7 @@ from typing import Any
 
 from results_page import page_of
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import atomic_write_text
 
 FOLDER = Path(__file__).parent
@@ -121,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -34,6 +34,7 @@ from mmengine.logging import MMLogger
 from models import acr, images, tags
 from train_step import Setup
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.evaluation.metrics import SeedIoUMetric
 
 CLASSES = tuple(f'class {index}' for index in range(21))
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from reference.seeds import counts_at
 from torch import Tensor
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.functional.seeds import seed_histogram, threshold_curve
 
 CLASSES, IGNORED, GRID = 21, 255, 24
@@ -110,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -31,6 +31,8 @@ from measuring import (
 from models import acr, images, multi_hot, plain_acr, samples, stock_timm, tags
 from torch import Tensor
 
+from mmwsss.apis.launch import run_tool
+
 WEIGHT = 100.0
 PER_IMAGE = 2
 SPEED = {'cpu': {'fp32': 1.1, 'bf16': 1.8}, 'cuda': {'fp32': 2.0, 'bf16': 2.0}}
@@ -170,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

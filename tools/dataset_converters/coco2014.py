@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from mmwsss.apis.launch import run_tool
 from mmwsss.utils.artefact_store import ArtefactStore
@@ -28,6 +27,7 @@ from mmwsss.utils.atomic import atomic_write_text, remove_temporaries
 from mmwsss.utils.digests import digest_file
 from mmwsss.utils.errors import DataError, DependencyError, WSSSError
 from mmwsss.utils.label_codec import IGNORED_LABEL, LabelCodec
+from mmwsss.utils.progress import track
 
 if TYPE_CHECKING:
     from mmwsss.datasets.coco_instances import Instances

@@ -1,4 +1,10 @@
-"""Write the embedded data set: generated images with exact masks in VOC's layout."""
+"""Write the embedded data set: generated images with exact masks in VOC's layout.
+
+python tools/dataset_converters/synthetic.py data/synthetic
+python tools/dataset_converters/synthetic.py data/more --seed 1 --train 2000 --size 160
+Images, tags and masks follow from the seed. A data set that is there already is left as
+it is; one that was stopped is written again.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -10,7 +16,9 @@ from mmwsss.datasets.synthetic import SyntheticSettings, write_synthetic
 def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     default = SyntheticSettings()
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('out', help='folder to write to')
     parser.add_argument('--seed', type=int, default=default.seed)
     for split in ('train', 'val', 'test'):

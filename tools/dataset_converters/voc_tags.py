@@ -19,11 +19,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 
 from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import DataError
+from mmwsss.utils.progress import track
 
 SPLITS = Path('ImageSets', 'Segmentation')
 IGNORED_LABEL = 255
@@ -233,7 +233,9 @@ def write_tags(arguments: argparse.Namespace) -> Path:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's settings."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('data_root', type=Path, help='folder with ImageSets')
     parser.add_argument('--split', default='train_aug', help=f'list in {SPLITS}')
     parser.add_argument('--less', help='leave out the images of this list')

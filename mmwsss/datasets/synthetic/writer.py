@@ -22,6 +22,7 @@ from mmwsss.utils.atomic import (
     remove_temporaries,
 )
 from mmwsss.utils.errors import ConfigError, DataError
+from mmwsss.utils.progress import track
 
 STAMP = 'synthetic.json'
 FORMAT = 1  # raise it with any change to what a seed gives
@@ -93,7 +94,7 @@ def write_synthetic(root: str | Path, settings: SyntheticSettings) -> bool:
     for split in SPLITS:
         tags = [
             _write_scene(root, settings, split, index)
-            for index in range(settings.count(split))
+            for index in track(range(settings.count(split)), f'Images of {split}')
         ]
         digest.update(_write_lists(root, split, tags).encode())
     remove_temporaries(root)
