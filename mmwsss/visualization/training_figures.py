@@ -23,10 +23,10 @@ from mmwsss.visualization.overlays import HEAT_COLOURS, MAX_VALUE, Pixels, heat_
 
 PANEL_INCHES = 2.0
 AFFINITY_INCHES = 2.6
-TITLE_INCHES = 0.42
+LINE_INCHES, GAP_INCHES = 0.16, 0.06
 TITLE_SIZE = 8
 NAME_LETTERS = 26
-SHAPE_LIMITS = (0.6, 1.6)
+TALLEST = 1.6
 TOP_SHARE = 0.99
 """Part of an image's affinities that is not lightest."""
 BAR_INCHES, LEAST_INCHES, MEMORY_WIDTH = 0.19, 4.0, 9.0
@@ -51,31 +51,48 @@ def panel_figure(
     rows: Sequence[Sequence[Panel]], *, title: str, inches: float = PANEL_INCHES
 ) -> Figure:
     """Draw rows of panels; where a row is shorter, its end stays empty."""
-    columns = max(len(row) for row in rows)
-    heights = [inches * _shape_of(row) + TITLE_INCHES for row in rows]
-    figure = Figure(
-        figsize=(columns * inches, sum(heights) + TITLE_INCHES),
-        dpi=FIGURE_DPI,
-        layout='constrained',
-    )
+    width = GAP_INCHES + max(len(row) for row in rows) * (inches + GAP_INCHES)
+    boxes = [inches * _shape_of(row) for row in rows]
+    titles = [LINE_INCHES * _lines_of(row) for row in rows]
+    height = 2 * LINE_INCHES + sum(boxes) + sum(titles) + len(rows) * GAP_INCHES
+    figure = Figure((width, height), dpi=FIGURE_DPI)
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=TITLE_SIZE + 1)
-    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for axes in grid.flat:
-        axes.axis('off')
-    for line, row in zip(grid, rows):
-        for axes, panel in zip(line, row):
-            heat = dict(cmap=HEAT_COLOURS, vmin=0, vmax=panel.top or 1)
-            axes.imshow(panel.values, **(heat if panel.values.ndim == 2 else {}))
-            axes.set_title(panel.title, fontsize=TITLE_SIZE, pad=2)
+    # one for all, in inches: axes are what takes long to draw
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.text(width / 2, height - LINE_INCHES, title, ha='center', va='center')
+    top = height - 2 * LINE_INCHES
+    for row, box, above in zip(rows, boxes, titles):
+        top -= above
+        for column, panel in enumerate(row):
+            left = GAP_INCHES + column * (inches + GAP_INCHES)
+            _show(axes, panel, (left, left + inches, top - box, top))
+        top -= box + GAP_INCHES
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.axis('off')
     return figure
 
 
+def _show(axes: Axes, panel: Panel, box: tuple[float, float, float, float]) -> None:
+    """Show a panel as large as its shape allows in a box (left, right, bottom, top)."""
+    left, right, bottom, top = box
+    rows, columns = panel.values.shape[:2]
+    side = min((right - left) / columns, (top - bottom) / rows)
+    place = left, left + columns * side, top - rows * side, top
+    heat = dict(cmap=HEAT_COLOURS, vmin=0, vmax=panel.top or 1)
+    colours = heat if panel.values.ndim == 2 else {}
+    axes.imshow(panel.values, extent=place, aspect='auto', **colours)
+    middle, above = (left + right) / 2, top + GAP_INCHES / 2
+    axes.text(middle, above, panel.title, fontsize=TITLE_SIZE, ha='center')
+
+
 def _shape_of(row: Sequence[Panel]) -> float:
-    """Return height by width of the tallest panel, within limits."""
-    low, high = SHAPE_LIMITS
+    """Return height by width of the tallest panel, within a limit."""
     ratios = (panel.values.shape[0] / panel.values.shape[1] for panel in row)
-    return min(high, max(low, max(ratios)))
+    return min(TALLEST, max(ratios))
+
+
+def _lines_of(row: Sequence[Panel]) -> int:
+    return max(panel.title.count('\n') + 1 for panel in row)
 
 
 def heat_map_figure(
@@ -132,7 +149,7 @@ def _attention(seen: Observation, views: ViewAttention) -> list[Panel]:
         Panel(f'attention of the image,\n0 to {top:.3g}', maps[0], top),
         Panel('of the view,\npatches moved back', maps[1], top),
         Panel(
-            f'difference,\nmean {float(difference.mean()):.3g}',
+            f'difference, same shades,\nmean {float(difference.mean()):.3g}',
             difference.reshape(views.grid).numpy(),
             top,
         ),
@@ -162,7 +179,11 @@ def _affinity(seen: Observation, views: ViewAttention) -> list[Panel]:
         Panel(f'{_name(seen)}:\nA of the image, 0 to {top:.3g}', own, top),
         Panel("A' of the second view", other, top),
         Panel("A', rows and columns moved back", back, top),
-        Panel(f'difference, mean {float(difference.mean()):.3g}', difference, top),
+        Panel(
+            f'difference, same shades,\nmean {float(difference.mean()):.3g}',
+            difference,
+            top,
+        ),
     ]
 
 
@@ -197,7 +218,7 @@ def memory_scalars(memory: MemoryState) -> dict[str, float]:
 
 def memory_figure(painter: Painter, memory: MemoryState, *, title: str) -> Figure:
     """Draw how full the bank is, and its slots and prototypes in their main plane."""
-    height = max(LEAST_INCHES, BAR_INCHES * len(memory.valid) + 2 * TITLE_INCHES)
+    height = max(LEAST_INCHES, BAR_INCHES * len(memory.valid) + 5 * LINE_INCHES)
     figure = Figure((MEMORY_WIDTH, height), dpi=FIGURE_DPI, layout='constrained')
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=TITLE_SIZE + 1)
@@ -216,6 +237,7 @@ def _draw_occupancy(
     axes.set_yticks(np.arange(len(names)), names, fontsize=TITLE_SIZE)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
+    axes.tick_params(labelsize=TITLE_SIZE)
     axes.set_title(
         f'{int(valid.sum())} of {valid.numel()} slots in use', fontsize=TITLE_SIZE
     )

@@ -63,7 +63,8 @@ class WSSSVisualizer(Visualizer):
     ) -> None:
         configs = [vis_backends] if isinstance(vis_backends, dict) else vis_backends
         for config in configs or ():
-            _check_installed(str(config['type']).rpartition('.')[2])
+            if isinstance(config, dict):
+                _check_installed(str(config['type']).rpartition('.')[2])
         super().__init__(name, image, vis_backends, save_dir)
 
     def painter(self) -> Painter:
