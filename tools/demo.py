@@ -1,0 +1,75 @@
+"""Look at images in the browser: tags, maps, seeds, labels, affinity of a point.
+
+python tools/demo.py configs/acr/hybrid_embedded.py work_dirs/hybrid_embedded
+Serves a page at http://127.0.0.1:7860, on a GPU or a CPU, and asks nothing of the
+network outside. Drop an image, tick tags, move the background threshold, click a point
+to see what attention joins to it (ACR). CONFIG may also be the name of a config that
+comes with mmwsss. Needs gradio: pip install 'mmwsss[demo]'.
+"""
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
+
+from mmwsss.apis import WSSSInferencer
+from mmwsss.apis.demo import DemoSession
+from mmwsss.apis.demo_page import HOST, PORT, import_gradio, serve
+from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.utils.config_files import OptionAction
+from mmwsss.utils.packaged_files import find_config
+
+
+def parse_arguments() -> Namespace:
+    """Read the command line."""
+    parser = ArgumentParser(
+        description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file, or name of one of mmwsss')
+    parser.add_argument(
+        'checkpoint', help="model's checkpoint, or its training's work directory"
+    )
+    parser.add_argument(
+        '--host', default=HOST, help='address to listen at; 0.0.0.0: for all machines'
+    )
+    parser.add_argument('--port', type=int, default=PORT, help='port to listen at')
+    parser.add_argument('--device', help='cpu or cuda; else a GPU if there is one')
+    parser.add_argument('--refiner', help="in place of the config's, e.g. threshold")
+    parser.add_argument(
+        '--score-threshold',
+        type=float,
+        help="probability of a recognized class, in place of the config's",
+    )
+    parser.add_argument(
+        '--background-threshold',
+        type=float,
+        help="where the slider begins, in place of the config's score",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help="settings in place of the config's, as key=value",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load, serve."""
+    args = parse_arguments()
+    # before anything that takes long
+    import_gradio()
+    inferencer = WSSSInferencer(
+        config_with(find_config(args.config), args.cfg_options),
+        args.checkpoint,
+        args.device,
+        score_threshold=args.score_threshold,
+        background_threshold=args.background_threshold,
+        show_progress=False,
+    )
+    title = f'{Path(args.config).stem}, {args.checkpoint}'
+    session = DemoSession(inferencer, refiner=args.refiner)
+    serve(session, title=title, host=args.host, port=args.port)
+
+
+if __name__ == '__main__':
+    run_tool(main)
