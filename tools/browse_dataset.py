@@ -17,6 +17,7 @@ from mmwsss.apis.dataset_browsing import LOADERS, NetworkEyes, choose_indices
 from mmwsss.apis.launch import config_with, run_tool
 from mmwsss.utils.atomic import atomic_writer
 from mmwsss.utils.config_files import OptionAction
+from mmwsss.utils.progress import track
 from mmwsss.visualization.browsing import (
     SeenSample,
     browsing_figure,
@@ -100,7 +101,7 @@ def main() -> None:
     indices = choose_indices(
         len(eyes), start=args.start, count=args.count, shuffle=args.shuffle
     )
-    samples = [eyes.see(index) for index in indices]
+    samples = [eyes.see(index) for index in track(indices, 'Images')]
     painter = eyes.painter()
     figure = browsing_figure([draw_sample(painter, sample) for sample in samples])
     out = Path(args.out or Path('work_dirs/browse', Path(args.config).stem))

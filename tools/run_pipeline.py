@@ -4,19 +4,29 @@ python tools/run_pipeline.py configs/pipelines/acr_embedded.py --work-dir work_d
 Stopped, the same command goes on at the first unfinished stage.
 """
 
+import os
+import re
 import sys
+import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import ProgressColumn, Task
 from rich.table import Table
+from rich.text import Text
 
 from mmwsss.apis.launch import check_writable, run_tool
 from mmwsss.apis.pipeline import Pipeline, Record, Stage, StageError, command_line
 from mmwsss.apis.pipeline_stages import StageBuilder
 from mmwsss.utils.config_files import OptionAction, read_config_file
 from mmwsss.utils.packaged_files import find_config
+from mmwsss.utils.progress import progress_bar
 
+TIME_LEFT = re.compile(r'eta: ((?:\d+ days?, )?\d+:\d\d:\d\d)')
+LOOKED_AT = 4096
+"""Bytes at the end of a log."""
 SHOWN_FIGURES = ('multi-label/mAP', 'seed/mIoU_best', 'undecided', 'mIoU')
 
 
@@ -58,20 +68,75 @@ def main() -> None:
                 console.print(' '.join(command_line(command)), soft_wrap=True)
         return
 
-    def on_start(stage: Stage) -> None:
-        console.print(f'{stage.name}: running, log in {work_dir}/logs/{stage.name}.log')
-
-    def on_end(stage: Stage, record: Record) -> None:
-        console.print(f'{stage.name}: {record.seconds} s {shown(record)}')
-
     try:
-        pipeline.run(
-            first=args.first, until=args.until, on_start=on_start, on_end=on_end
-        )
+        run(pipeline, args)
     except StageError as error:
         print(error.log_end, file=sys.stderr)
         raise
     console.print(stage_table(pipeline))
+
+
+def run(pipeline: Pipeline, args: Namespace) -> None:
+    """Run what is left to run, and tell of each stage.
+
+    Raises:
+        StageError: if one fails.
+    """
+    names = [stage.name for stage in pipeline.stages]
+    left = StageLeft()
+
+    def on_start(stage: Stage) -> None:
+        log = pipeline.work_dir / f'logs/{stage.name}.log'
+        number = names.index(stage.name)
+        print(f'{stage.name}: stage {number + 1} of {len(names)}, log in {log}')
+        left.begin(log)
+        bar.reach(number)
+        bar.describe(stage.name)
+
+    def on_end(stage: Stage, record: Record) -> None:
+        bar.reach(names.index(stage.name) + 1)
+        print(f'{stage.name}: {record.seconds} s {shown(record)}', flush=True)
+
+    with progress_bar('Stages', len(names), ticking=True, left=left) as bar:
+        pipeline.run(
+            first=args.first, until=args.until, on_start=on_start, on_end=on_end
+        )
+
+
+class StageLeft(ProgressColumn):
+    """How long a stage has run, and the time left that its log tells of."""
+
+    log: Path | None = None
+
+    def begin(self, log: Path) -> None:
+        """Take the lines that a stage will add to a log."""
+        self.started, self.start = time.monotonic(), 0
+        if log.exists():
+            self.start = log.stat().st_size
+        self.log = log
+
+    def render(self, task: Task) -> Text:
+        """Return what is shown."""
+        if self.log is None or task.finished:
+            return Text('')
+        seconds = timedelta(seconds=int(time.monotonic() - self.started))
+        left = time_left(self.log, self.start)
+        return Text(f'{seconds}' + (f', {left} left' if left else ''))
+
+
+def time_left(log: Path, start: int = 0) -> str | None:
+    """Return the time left that a training or test has logged last.
+
+    Args:
+        log: The file.
+        start: Place in bytes before which lines are of earlier runs.
+    """
+    if not log.exists():
+        return None
+    with log.open('rb') as file:
+        file.seek(max(start, file.seek(0, os.SEEK_END) - LOOKED_AT))
+        found = TIME_LEFT.findall(file.read().decode('utf-8', 'replace'))
+    return found[-1] if found else None
 
 
 def stage_table(pipeline: Pipeline) -> Table:

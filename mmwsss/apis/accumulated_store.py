@@ -19,6 +19,7 @@ from mmwsss.structures.seed_record import STEPS, SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import INDEX, MANIFEST, ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import ArtefactError
+from mmwsss.utils.progress import track
 from mmwsss.utils.sealing import difference
 
 GROWTH = 'growth.jsonl'
@@ -171,7 +172,7 @@ def accumulated_seeds(
     identity = {**maps.identity, 'accumulated': maps.digest()}
     store = ArtefactStore.create(folder, SeedCodec(), identity)
     tags = dict(zip(images.ids, images.tags))
-    for name in share_of_pending(store, images.ids):
+    for name in track(share_of_pending(store, images.ids), 'Seeds'):
         store.write(name, maps.read(name).with_classes(tags[name] or ()))
     finish_store(store, images.ids)
     return store

@@ -224,7 +224,7 @@ def label_manifest(
     """
     pixels = np.zeros(COLOURS, np.int64)
     checksums = {}
-    for name in images.ids:
+    for name in track(images.ids, 'Counting pixels'):
         pixels += np.bincount(store.read(name).ravel(), minlength=COLOURS)
         content = store.path(name).read_bytes()
         checksums[name] = hashlib.sha256(content).hexdigest()

@@ -23,6 +23,7 @@ from mmwsss.utils.atomic import atomic_write_bytes
 from mmwsss.utils.checkpoint import ArrayType, empty_array
 from mmwsss.utils.digests import digest_file, digest_json
 from mmwsss.utils.errors import DataError, WSSSError
+from mmwsss.utils.progress import track
 
 SUFFIX = '.npy'
 SHAPES = 3
@@ -75,7 +76,7 @@ def export_seeds(
         ArtefactError: if a record is damaged or a file cannot be written.
     """
     names = store.keys() if keys is None else keys
-    for name in names:
+    for name in track(names, 'Dictionaries'):
         content = io.BytesIO()
         np.save(content, np.array(maps_of(store.read(name)), dtype=object))
         atomic_write_bytes(Path(folder) / f'{name}{SUFFIX}', content.getvalue())
@@ -200,7 +201,7 @@ def import_seeds(
     digests = {name: digest_file(path) for name, path in paths.items()}
     identity = {'dictionaries': digest_json(digests), 'sizes': str(bool(size_of))}
     store = ArtefactStore.create(folder, SeedCodec(), identity)
-    for name in store.pending(list(paths)):
+    for name in track(store.pending(list(paths)), 'Records'):
         maps = read_dictionary(paths[name])
         try:
             store.write(name, record_of(maps, size_of(name) if size_of else None))
@@ -223,7 +224,7 @@ def info_of(store: ArtefactStore[SeedRecord]) -> dict[str, Any]:
     classes: Counter[int] = Counter()
     grids: Counter[str] = Counter()
     keys = store.keys()
-    for name in keys:
+    for name in track(keys, 'Records'):
         record = store.read(name)
         classes.update(record.classes)
         grids[f'{record.maps.shape[1]}x{record.maps.shape[2]} {record.maps.dtype}'] += 1

@@ -50,6 +50,11 @@ class Bar:
             self._display.refresh()
             self._drawn = time.monotonic()
 
+    def reach(self, count: int) -> None:
+        """Tell that so many steps are done in all."""
+        if self._display is not None and self._task is not None:
+            self._display.update(self._task, completed=count, refresh=True)
+
     def describe(self, text: str) -> None:
         """Put another text in front."""
         if self._display is not None and self._task is not None:

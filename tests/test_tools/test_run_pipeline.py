@@ -345,3 +345,23 @@ def test_missing_config_and_unwritable_folder(cli, tmp_path):
     assert 'no config ' in cli(config=tmp_path / 'absent.py')[2]
     (tmp_path / 'work').touch()
     assert f'work directory {tmp_path}/work cannot be written' in cli()[2]
+
+
+def test_time_left_is_what_the_stage_has_logged_last(tmp_path):
+    tool, log = runpy.run_path(str(TOOL)), tmp_path / 'classifier.log'
+    assert tool['time_left'](log) is None
+    log.write_text('Epoch(train) [1][10/60]  lr: 1e-2  eta: 0:00:20  time: 0.1\n')
+    before = log.stat().st_size
+    column, task = tool['StageLeft'](), SimpleNamespace(finished=False)
+    assert str(column.render(task)) == ''
+    column.begin(log)
+    # a line of an earlier run counts for nothing
+    assert str(column.render(task)) == '0:00:00'
+    with log.open('a') as file:
+        file.write('eta: 1 day, 2:00:00\n' + 'x' * 10_000 + '\n')
+    assert tool['time_left'](log, before) is None  # too far from the end
+    with log.open('a') as file:
+        file.write('eta: 1 day, 2:00:00  x\neta: 0:03:20  time: 1\nsaved\n')
+    assert str(column.render(task)) == '0:00:00, 0:03:20 left'
+    task.finished = True
+    assert str(column.render(task)) == ''

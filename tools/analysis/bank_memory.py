@@ -26,6 +26,7 @@ from mmwsss.functional.contrast import info_nce
 from mmwsss.models.memories import RegionMemory
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import ConfigError
+from mmwsss.utils.progress import track
 
 MEBIBYTE = 1 << 20
 SLOTS = (50, 100, 200, 500, 1000, 2000)
@@ -142,7 +143,7 @@ def main() -> None:
         raise ConfigError(f'--slots: {PROTOTYPES} or more, got {min(args.slots)}')
     torch.set_num_threads(1)  # processes that fork must have started no threads
     shapes = [(args.classes, slots, args.channels) for slots in args.slots]
-    rows = [measure(shape, args.device) for shape in shapes]
+    rows = [measure(shape, args.device) for shape in track(shapes, 'Banks')]
     print(
         f'{args.classes} classes, {args.channels} channels, {REGIONS} regions a batch, '
         f'{PROTOTYPES} prototypes a class, on {args.device}\n\n{table(rows)}'

@@ -22,6 +22,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from mmwsss.utils.progress import track
+
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / 'requirements/constraints.txt'
 EXTRA = 'onedl'
@@ -182,7 +184,7 @@ def main() -> None:
     log, seconds = out / 'log.txt', dict[str, float]()
 
     def run(steps: list[Step]) -> None:
-        for step in steps:
+        for step in track(steps, 'Steps'):
             seconds[step.name] = round(run_step(step, log), 1)
 
     try:

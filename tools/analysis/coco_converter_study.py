@@ -26,6 +26,7 @@ import numpy as np
 
 from mmwsss.apis.launch import run_tool
 from mmwsss.datasets.coco import COCOTagDataset
+from mmwsss.utils.progress import track
 
 TOOL = Path(__file__).parents[1] / 'dataset_converters/coco2014.py'
 OFFICIAL_IMAGES = 82_783
@@ -185,7 +186,7 @@ def main() -> None:
     parser.add_argument('--images', type=int, nargs='+', default=[2000, 4000, 8000])
     parser.add_argument('--workers', type=int, default=os.cpu_count())
     args = parser.parse_args()
-    figures = [measure(count, args.workers) for count in args.images]
+    figures = [measure(n, args.workers) for n in track(args.images, 'Conversions')]
     names = ('seconds', 'processor_seconds', 'seconds_again', 'megabytes')
     lines = {name: extend(figures, name) for name in names}
     load = os.getloadavg()[0]

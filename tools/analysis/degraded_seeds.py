@@ -41,6 +41,7 @@ from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.digests import digest_file, digest_json
 from mmwsss.utils.errors import ConfigError
 from mmwsss.utils.label_codec import IGNORED_LABEL
+from mmwsss.utils.progress import track
 from mmwsss.utils.randomness import counted_generator
 
 LISTS = 'ImageSets/Segmentation'
@@ -192,7 +193,7 @@ def load_photographs(
     names = [dataset.image_id(record['img_path']) for record in records]
     tags = [
         [i - 1 for i in np.unique(LoadMask()(dict(record))['gt_seg_map']).tolist()]
-        for record in records
+        for record in track(records, 'Masks')
     ]
     tags = [[i for i in own if 0 <= i < IGNORED_LABEL - 1] for own in tags]
     kept = [n for n, own in enumerate(tags) if own]
@@ -219,7 +220,7 @@ def degraded_seeds(
     )
     store = ArtefactStore.create(folder, SeedCodec(), identity)
     paths = dict(zip(images.ids, images.paths))
-    for name in store.pending(images.ids):
+    for name in track(store.pending(images.ids), 'Seeds'):
         mask = mask_of(masks[name], paths[name])
         store.write(name, degraded_record(mask, name, how))
     store.finish(images.ids)
@@ -249,7 +250,7 @@ def write_saliency(
         strength=how.strength * SALIENCY_STRENGTH,
     )
     low, high = SALIENCY_RANGE
-    for name, path in zip(images.ids, images.paths):
+    for name, path in track([*zip(images.ids, images.paths)], 'Saliency maps'):
         mask = mask_of(masks[name], path)
         objects = (mask > 0) & (mask != IGNORED_LABEL)
         found = degrade(objects, draws(how, name, SALIENCY, 0), finer)

@@ -41,6 +41,7 @@ from mmwsss.utils.atomic import TEMPORARY_PREFIX, atomic_write_text
 from mmwsss.utils.checkpoint import LAST_CHECKPOINT, find_checkpoint, read_checkpoint
 from mmwsss.utils.digests import digest_file
 from mmwsss.utils.errors import CheckpointError, WSSSError
+from mmwsss.utils.progress import progress_bar
 
 FOLDER = '{}'
 """Stands for a run's folder among a stage's arguments."""
@@ -214,11 +215,14 @@ def study_stage(stage: Stage, place: Path, kills: int, draws: random.Random) -> 
     seconds = stage.complete(place / 'quiet')
     wanted, found = end_of(stage, place / 'quiet'), Found(round(seconds, 2))
     number = 0
-    while len(found.moments) < kills:
-        folder = place / f'killed_{number:03}'
-        number += 1
-        kill_once(stage, folder, draws.uniform(0, seconds), wanted, found)
-        shutil.rmtree(folder)
+    with progress_bar(f'Kills of {stage.name}', kills) as bar:
+        while len(found.moments) < kills:
+            folder = place / f'killed_{number:03}'
+            number += 1
+            known = len(found.moments)
+            kill_once(stage, folder, draws.uniform(0, seconds), wanted, found)
+            bar.advance(len(found.moments) - known)
+            shutil.rmtree(folder)
     return found
 
 

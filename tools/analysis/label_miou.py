@@ -27,6 +27,7 @@ from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import ConfigError, DataError
 from mmwsss.utils.label_codec import IGNORED_LABEL, LabelCodec
+from mmwsss.utils.progress import track
 
 Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -81,7 +82,7 @@ def pairs(dataset: TagDataset, labels: Path) -> Iterator[Pair]:
         DataError: if a file is damaged, or label and mask differ in size.
     """
     codec, load = LabelCodec(dataset.metainfo['palette']), LoadMask()
-    for index in range(len(dataset)):
+    for index in track(range(len(dataset)), 'Labels'):
         record = dataset.get_data_info(index)
         image_id = dataset.image_id(record['img_path'])
         path = labels / LABEL_FOLDER / f'{image_id}.png'

@@ -44,6 +44,7 @@ from mmwsss.evaluation.metrics import SeedIoUMetric
 from mmwsss.structures.seed_record import SeedCodec
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.progress import track
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TRAININGS = dict(acr='acr/hybrid_embedded.py', rca='rca/embedded.py')
@@ -264,7 +265,7 @@ def run_all(folder: Path, iterations: int, records: int) -> dict[str, dict[str, 
     parts['measuring seeds'] = measure_seeds, (records,)
     return {
         name: apart(action, folder, *arguments)
-        for name, (action, arguments) in parts.items()
+        for name, (action, arguments) in track([*parts.items()], 'Parts')
     }
 
 

@@ -28,6 +28,7 @@ from stopped_runs import REPOSITORY, Chain, Moment, compare, contents, import_al
 
 from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.progress import track
 
 CONFIGS = REPOSITORY / 'configs/pipelines'
 CONFIG = 'acr_embedded'
@@ -205,7 +206,7 @@ def stop_and_compare(
     chain: Chain, moments: list[Moment], straight: dict[str, str]
 ) -> dict:
     """Kill a chain at moments, let it end, and compare with an undisturbed one."""
-    kills = [chain.kill_at(moment) for moment in moments]
+    kills = [chain.kill_at(moment) for moment in track(moments, 'Kills')]
     chain.complete()
     return dict(kills=kills, compared=compare(straight, contents(chain.work_dir)))
 
@@ -219,7 +220,7 @@ def study_refiners(work_dir: Path, names: list[str]) -> dict:
     """
     import_all()
     result: dict = dict(seconds_undisturbed={}, runs={})
-    for name in ('shared', *names):
+    for name in track(('shared', *names), 'Chains'):
         config = work_dir / name / 'chain.py'
         start, refiner = PIPELINES.get(name, (CONFIG, None))
         if refiner and 'folder' in refiner:

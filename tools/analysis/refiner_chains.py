@@ -32,6 +32,7 @@ from mmwsss.apis.study_plan import folder_name
 from mmwsss.structures.seed_record import SeedCodec
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.errors import WSSSError
+from mmwsss.utils.progress import progress_bar
 
 BASE, RAW, NETWORK = 'base', 'seeds', 'refinement'
 MASKS = 'SegmentationClass'
@@ -177,21 +178,25 @@ def run_all(
     outcome, waiting, ready = Finished(), list(later), deque(begun)
     running: dict[Any, tuple[Any, Chain]] = {}
     try:
-        while ready or running:
-            while ready and len(running) < jobs:
-                chain = ready.popleft()
-                connection, process = start(chain, until if chain in begun else None)
-                running[connection] = process, chain
-            for connection in wait(list(running)):
-                process, chain = running.pop(connection)
-                try:
-                    figures, failure = connection.recv()
-                except EOFError:
-                    figures, failure = {}, 'its process was ended'
-                process.join()
-                outcome.add(chain, figures, failure)
-                if not failure:
-                    ready += [one for one in waiting if one.base == chain.folder]
+        with progress_bar('Chains', len(ready) + len(waiting)) as bar:
+            while ready or running:
+                while ready and len(running) < jobs:
+                    chain = ready.popleft()
+                    connection, process = start(
+                        chain, until if chain in begun else None
+                    )
+                    running[connection] = process, chain
+                for connection in wait(list(running)):
+                    process, chain = running.pop(connection)
+                    try:
+                        figures, failure = connection.recv()
+                    except EOFError:
+                        figures, failure = {}, 'its process was ended'
+                    process.join()
+                    outcome.add(chain, figures, failure)
+                    bar.advance()
+                    if not failure:
+                        ready += [one for one in waiting if one.base == chain.folder]
     finally:
         for process, _ in running.values():
             end(process)

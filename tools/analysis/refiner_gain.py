@@ -44,6 +44,7 @@ from mmwsss.datasets.tag_list import some_names
 from mmwsss.refiners import build_refiner
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.errors import ConfigError
+from mmwsss.utils.progress import track
 
 LEVELS = tuple(step / 20 for step in range(3, 15))
 CRF_SEARCH = [
@@ -265,7 +266,7 @@ def main() -> None:
     lists = judged_lists(args, how)
     comparison = Comparison(**lists)
     rows = [comparison.raw()]
-    for contender in contenders:
+    for contender in track(contenders, 'Refiners'):
         rows.append(comparison.row(contender))
         print(f'{contender.label}: {rows[-1]["mIoU"]} {rows[-1]["chosen"]}', flush=True)
     report = dict(

@@ -31,6 +31,7 @@ from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.digests import digest_json
 from mmwsss.utils.errors import ArtefactError, ConfigError
+from mmwsss.utils.progress import track
 
 Settings = Mapping[str, Any]
 Item = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], float]
@@ -130,7 +131,7 @@ class Judged:
         """
         tried = [
             dict(settings=contender.searched(settings), **self._brief(settings))
-            for settings in contender.candidates()
+            for settings in track(contender.candidates(), contender.label)
         ]
         best = max(range(len(tried)), key=lambda index: tried[index]['mIoU'])
         return contender.candidates()[best], tried
@@ -149,7 +150,9 @@ class Judged:
         classes = self.images.classes
         counts = np.zeros((len(classes) + 1, len(classes)), np.int64)
         boundaries, seconds = BoundaryTotals(len(classes), TOLERANCE), []
-        for pixels, total, images, elapsed in _all_of(_Judging(self, refiner)):
+        judging = _Judging(self, refiner)
+        found = track(_all_of(judging), 'Images', total=len(judging))
+        for pixels, total, images, elapsed in found:
             counts += pixels
             boundaries.total += total
             boundaries.images += images

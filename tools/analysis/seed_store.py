@@ -24,6 +24,7 @@ from mmwsss.apis.seed_exchange import export_seeds, import_seeds, info_of
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.errors import DataError
+from mmwsss.utils.progress import track
 
 
 def image_size(folder: Path, name: str) -> tuple[int, int]:
@@ -59,7 +60,7 @@ def verify(path: Path) -> str:
     """
     store = open_store(path)
     keys = store.keys()
-    for name in keys:
+    for name in track(keys, 'Records'):
         store.read(name)
     if not store.is_finished():
         return f'{path}: {len(keys)} records are sound, the store is not finished'

@@ -21,6 +21,7 @@ from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import DataError
+from mmwsss.utils.progress import track
 
 
 def parse_arguments() -> Namespace:
@@ -49,7 +50,7 @@ def samples(
 ) -> Iterator[dict[str, Any]]:
     """Yield what the metric takes of each stored image with a mask."""
     stored = set(store.keys())
-    for name, path in zip(images.ids, images.paths):
+    for name, path in track([*zip(images.ids, images.paths)], 'Seeds'):
         if name not in stored or name not in masks:
             continue
         record = store.read(name)

@@ -22,6 +22,7 @@ import numpy as np
 from mmwsss.apis.launch import run_tool
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
+from mmwsss.utils.progress import track
 
 GRID = 24
 DRAWN = 64
@@ -115,7 +116,7 @@ def apart(action: Callable[[Path, int], dict[str, Any]], *args: Any) -> dict[str
 def measure(folder: Path, count: int) -> dict[str, Any]:
     """Return all figures of a store of ``count`` records."""
     report: dict[str, Any] = dict(records=count, load=os.getloadavg()[0])
-    for action in (write, open_index, full_pass, random_access):
+    for action in track((write, open_index, full_pass, random_access), 'Measuring'):
         report[action.__name__] = apart(action, folder, count)
     files = [path for path in folder.rglob('*') if path.is_file()]
     report['files'] = len(files)

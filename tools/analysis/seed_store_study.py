@@ -33,6 +33,7 @@ from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
 from mmwsss.utils.config_files import OptionAction
+from mmwsss.utils.progress import track
 
 THRESHOLDS = torch.linspace(0.05, 0.95, 91)
 IGNORED = 255
@@ -129,7 +130,7 @@ class Study:
 def in_turns(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Return the median seconds of each, run in turns after one run to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
+    for turn in track(range(repeats + 1), 'Timed turns'):
         for name, run in runs.items():
             started = time.perf_counter()
             run()
@@ -154,7 +155,7 @@ def histogram_of(maps: Maps, mask: Tensor, num_classes: int) -> Tensor:
 def curves(study: Study, masks: dict[str, str], num_classes: int) -> Tensor:
     """Return seed mIoU in points of records and of dictionaries, (2, thresholds)."""
     totals = torch.zeros((), dtype=torch.int64)
-    for name, record in study.stored():
+    for name, record in track(study.stored(), 'Curves', total=len(study.records)):
         mask = read_mask(masks[name], name, record)
         both = (maps_of(record), study.dictionary(name))
         totals = totals + torch.stack(

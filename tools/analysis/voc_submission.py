@@ -37,6 +37,7 @@ from mmwsss.utils.atomic import atomic_writer, write_error
 from mmwsss.utils.checkpoint import find_checkpoint
 from mmwsss.utils.errors import ConfigError, DataError
 from mmwsss.utils.label_codec import LabelCodec
+from mmwsss.utils.progress import track
 
 VOC = PascalVOCDataset.METAINFO
 COMPETITIONS = ('comp5', 'comp6')
@@ -176,7 +177,7 @@ def encoded_labels(
             'without test_dataloader.dataset.indices'
         )
     codec, files = LabelCodec(VOC['palette']), {}
-    for name in ids:
+    for name in track(ids, 'Labels'):
         label = np.array(Image.open(folder / f'{name}.png'))
         with Image.open(images[name]) as image:
             width, height = image.size

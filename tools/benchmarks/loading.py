@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 from mmwsss.apis.launch import run_tool
 from mmwsss.datasets.synthetic import draw_scene
 from mmwsss.registry import DATASETS, MODELS
+from mmwsss.utils.progress import track
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/acr/vit_hybrid_voc.py'
@@ -68,7 +69,7 @@ def measure_steps(args: Namespace, config: Config, device: torch.device) -> dict
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
     stream = batches(loader)
     waits, steps = [], []
-    for _ in range(WARM_UP + args.steps):
+    for _ in track(range(WARM_UP + args.steps), 'Timed steps'):
         synchronize(device)
         start = time.perf_counter()
         batch = next(stream)
@@ -104,7 +105,7 @@ def measure_transforms(args: Namespace, config: Config) -> dict:
     dataset.full_init()
     indices = iter(loader.sampler)
     images = []
-    for _ in range(WARM_UP + args.repeats * len(dataset)):
+    for _ in track(range(WARM_UP + args.repeats * len(dataset)), 'Timed images'):
         index = next(indices, None)
         if index is None:
             indices = iter(loader.sampler)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.progress import track
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 MEBIBYTE, GIBIBYTE = 1 << 20, 1 << 30
@@ -77,7 +78,7 @@ def in_turns(
     for run in sides.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats):
+    for _ in track(range(repeats), 'Timed turns'):
         for name, run in sides.items():
             synchronize(device)
             start = time.perf_counter()

@@ -22,6 +22,7 @@ from results_page import page_of
 
 from mmwsss.apis.launch import run_tool
 from mmwsss.utils.atomic import atomic_write_text
+from mmwsss.utils.progress import progress_bar
 
 FOLDER = Path(__file__).parent
 RUNS: dict[str, tuple[str, ...]] = {
@@ -112,11 +113,14 @@ def main() -> None:
     keeps = args.tables_only or args.only
     runs = read_runs(file) if keeps else {}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    for name in () if args.tables_only else args.only or RUNS:
-        print(f'{name} ...', flush=True)
-        runs[name] = run_script([*RUNS[name], *options_of(args)])
-        print(f'{name}: {runs[name].get("failed", "done")}', flush=True)
-        write_runs(args.out, runs)
+    names = [] if args.tables_only else args.only or list(RUNS)
+    with progress_bar('Benchmarks', len(names), ticking=True) as bar:
+        for name in names:
+            print(f'{name} ...', flush=True)
+            runs[name] = run_script([*RUNS[name], *options_of(args)])
+            print(f'{name}: {runs[name].get("failed", "done")}', flush=True)
+            write_runs(args.out, runs)
+            bar.advance()
     write_runs(args.out, runs)
     sys.exit(any('failed' in run for run in runs.values()))
 
