@@ -29,7 +29,6 @@ ROUNDS = 4
 WITHOUT_DATE: dict[str, dict[str, Any]] = {
     '.png': {},
     '.pdf': dict(CreationDate=None),
-    '.svg': dict(Date=None),
 }
 """Metadata by suffix that let the same figure be the same file."""
 

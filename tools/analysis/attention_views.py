@@ -17,6 +17,7 @@ from typing import Any
 
 from comparison_grid import (
     add_figure_arguments,
+    check_choice,
     chosen_images,
     command,
     images_to_choose_from,
@@ -88,10 +89,11 @@ def matrices(args: Namespace) -> tuple[Figure, dict[str, Any]]:
     """
     if args.grid or len(args.view) != 1:
         raise ConfigError('--method: leave --grid out and choose one --view')
+    check_choice(args, args.images)
     (view,) = args.view
     methods = load_methods(args.method, device=args.device)
     images = images_to_choose_from(args, methods)
-    images = chosen_images(args, images, args.images or ())
+    images = chosen_images(args, images, args.images)
     found = [
         attention_pairs(method, images, view=view, block=args.block)
         for method in methods

@@ -47,7 +47,7 @@ DPI = 150
 
 def add_figure_arguments(parser: ArgumentParser) -> None:
     """Add the arguments that tell which networks, which images and which file."""
-    parser.add_argument('--out', required=True, help='the figure: .png, .pdf or .svg')
+    parser.add_argument('--out', required=True, help='the figure: .png or .pdf')
     parser.add_argument(
         '--method',
         nargs=3,
@@ -118,6 +118,18 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
+def check_choice(args: Namespace, names: Sequence[str] | None) -> None:
+    """Check that images are chosen in one way.
+
+    Raises:
+        ConfigError: if not.
+    """
+    if args.masks and not args.files:
+        raise ConfigError(f'--masks {args.masks} is of --files: name both or neither')
+    if names and args.count is not None:
+        raise ConfigError(f'--count {args.count}: these images have names already')
+
+
 def images_to_choose_from(
     args: Namespace, methods: Sequence[Method]
 ) -> list[ComparedImage]:
@@ -129,8 +141,6 @@ def images_to_choose_from(
     """
     if args.files:
         return images_of_files(args.files, args.masks)
-    if args.masks:
-        raise ConfigError(f'--masks {args.masks} is of --files: name both or neither')
     classes = methods[0].inferencer.painter.classes
     for config in [args.data] if args.data else [method.config for method in methods]:
         found = images_of_data_set(read_model_config(config), args.split, classes)
@@ -143,15 +153,13 @@ def images_to_choose_from(
 
 
 def chosen_images(
-    args: Namespace, images: list[ComparedImage], names: Sequence[str]
+    args: Namespace, images: list[ComparedImage], names: Sequence[str] | None
 ) -> list[ComparedImage]:
     """Return the images of these names, else so many at even distances.
 
     Raises:
-        ConfigError: if a name is unknown, or names and a number are given.
+        ConfigError: if a name is unknown.
     """
-    if names and args.count:
-        raise ConfigError(f'--count {args.count}: these images have names already')
     if names:
         return named_images(images, names)
     if args.files and args.count is None:
@@ -180,19 +188,26 @@ def settings_of(args: Namespace) -> ComparisonSettings:
     )
 
 
-def rank(
-    args: Namespace, comparison: Comparison, images: Sequence[ComparedImage]
-) -> tuple[list[ComparedImage], dict[str, Any]]:
-    """Return the worst or best images, and what is known of the order.
+def is_ranked(args: Namespace) -> bool:
+    """Return whether the IoU chooses the images.
 
     Raises:
-        ConfigError: if other images are named too.
+        ConfigError: if they are chosen otherwise too.
     """
-    if args.images or args.point or args.count:
+    if args.worst is None and args.best is None:
+        return False
+    if args.images or args.point or args.count is not None:
         raise ConfigError(
             '--worst and --best choose the images: leave --images, --count and '
             '--point out'
         )
+    return True
+
+
+def rank(
+    args: Namespace, comparison: Comparison, images: Sequence[ComparedImage]
+) -> tuple[list[ComparedImage], dict[str, Any]]:
+    """Return the worst or best images, and what is known of the order."""
     count = args.best if args.worst is None else args.worst
     name = args.rank_by or comparison.methods[-1].name
     worst = args.worst is not None
@@ -210,17 +225,18 @@ def main() -> None:
     """Load, look, draw."""
     args = parse_arguments()
     check_suffix(args.out)
-    settings = settings_of(args)
+    settings, ranked = settings_of(args), is_ranked(args)
+    names = args.images or list(dict.fromkeys(name for name, *_ in args.point))
+    check_choice(args, names)
     methods = load_methods(
         args.method, device=args.device, background_thresholds=args.background_threshold
     )
     comparison = Comparison(methods, settings)
     images, order = images_to_choose_from(args, methods), None
-    if args.worst is None and args.best is None:
-        names = args.images or list(dict.fromkeys(name for name, *_ in args.point))
-        images = chosen_images(args, images, names)
-    else:
+    if ranked:
         images, order = rank(args, comparison, images)
+    else:
+        images = chosen_images(args, images, names)
     rows = comparison.rows(images)
     record = dict(command=command(), ranking=order, **comparison.record(rows))
     figure = draw_comparison(comparison, rows)
