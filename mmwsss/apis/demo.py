@@ -134,6 +134,8 @@ class DemoSession:
         Raises:
             WSSSError: of the image, the class or the threshold that does not fit.
         """
+        if tags is not None and self.missing_tags:
+            raise ConfigError(f'{self.missing_tags} Tick none.')
         if tags is not None and not tags:
             raise ConfigError(
                 'no tag is ticked: tick one, or let the network find them'
@@ -214,7 +216,8 @@ class DemoSession:
             data = self.model.data_preprocessor(batch, False)
             affinity = affinity_of_point(
                 self.model.backbone,
-                data['inputs'],
+                # as the inferencer hands it on, so that rounding is the same
+                data['inputs'][0][None],
                 found.prediction.sample,
                 place,
                 align_corners=self.model.align_corners,

@@ -146,7 +146,7 @@ class DemoPage:
             f'Example {index + 1}',
             icon=path,
             size='sm',
-            min_width=90,
+            min_width=60,
             elem_id=f'example_{index + 1}',
         )
 

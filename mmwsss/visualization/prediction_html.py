@@ -18,7 +18,7 @@ SCORES_SHOWN = 8
 
 STYLE = """
 .found { color: var(--body-text-color, CanvasText); font-size: 1rem; }
-.found h2 { margin: 1.25rem 0 .5rem; font-size: 1.15rem; }
+.found h2 { margin: 1.25rem 0 .5rem; font-size: 1.15rem; font-weight: 600; }
 .found p { margin: .25rem 0; }
 .found .pictures { display: grid; gap: .75rem;
   grid-template-columns: repeat(auto-fill, minmax(min(11rem, 100%), 1fr)); }
@@ -31,11 +31,11 @@ STYLE = """
 .found figcaption { margin-top: .25rem; overflow-wrap: anywhere; }
 .found table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .found caption { text-align: left; padding-bottom: .3rem; }
-.found table :is(th, td, tr) { border: 0; background: none; }
-.found table :is(th, td) { padding: .25rem .9rem .25rem 0; text-align: right;
-  border-bottom: 1px solid var(--border-color-primary, #888); font-weight: normal; }
-.found table th:first-child { text-align: left; overflow-wrap: anywhere; }
-.found table thead th { font-weight: 600; }
+.found tr { border: 0; border-bottom: 1px solid var(--border-color-primary, #888); }
+.found th { border: 0; padding: .25rem .9rem .25rem 0; text-align: left;
+  font-weight: normal; overflow-wrap: anywhere; }
+.found td { border: 0; padding: .25rem .9rem .25rem 0; text-align: right; }
+.found .figure { text-align: right; }
 .found summary { cursor: pointer; padding: .4rem 0; }
 .found i { display: inline-block; width: 1em; height: 1em; margin-right: .4em;
   border: 1px solid currentColor; vertical-align: -.15em; }
@@ -65,7 +65,9 @@ PICTURES = """<div class="found">
 <p>{{ rule }}</p>
 <table><caption>Share of the pixels in percent, by colour and number.</caption>
 <thead><tr><th scope="col">label</th>
-{%- for title in shares %}<th scope="col">{{ title }}</th>{% endfor %}</tr></thead>
+{%- for title in shares %}
+<th scope="col" class="figure">{{ title }}</th>
+{%- endfor %}</tr></thead>
 <tbody>
 {%- for label, name, swatch in legend %}
 <tr><th scope="row">{{ swatch|safe }}{{ label }} {{ name }}</th>
@@ -77,8 +79,9 @@ PICTURES = """<div class="found">
 </div>"""
 
 SCORES = """{% macro table(rows) -%}
-<table><thead><tr><th scope="col">class</th><th scope="col">probability</th>
-<th scope="col">localized</th></tr></thead><tbody>
+<table><thead><tr><th scope="col">class</th>
+<th scope="col" class="figure">probability</th>
+<th scope="col" class="figure">localized</th></tr></thead><tbody>
 {%- for name, score in rows %}
 <tr><th scope="row">{{ name }}</th><td>{{ '%.3f'|format(score) }}</td>
 <td>{{ 'yes' if name in tags else 'no' }}</td></tr>
