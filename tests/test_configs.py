@@ -28,7 +28,8 @@ LEAVES = sorted(
 )
 ACR = [path for path in LEAVES if 'acr' in path.parts]
 ROOTS = [path for path in LEAVES if 'ablation' not in path.parts]
-OFFICIAL = [path for path in ACR if 'embedded' not in path.stem]
+CACHED = [path for path in ACR if 'cached' in path.stem]
+OFFICIAL = [p for p in ACR if 'embedded' not in p.stem and p not in CACHED]
 VOC = [path for path in OFFICIAL if 'coco' not in path.stem]
 CLASSES = dict(voc=20, coco=80)
 MAX_LEAF_LINES, MAX_ABLATION_LINES = 20, 10

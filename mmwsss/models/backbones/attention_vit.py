@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from mmwsss.models.backbones.feature_levels import FrozenParts
 from mmwsss.models.backbones.pretrained import create_timm, freeze_unreached
+from mmwsss.models.backbones.stem import Stem
 from mmwsss.models.backbones.timm_blocks import check_blocks, run_block
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import ConfigError, DataError
@@ -58,21 +60,24 @@ class AttentionViT(BaseModule):
             ``num_heads``, ``patch_size``, ...).
         img_size: Side, or (H, W), in pixels that the position embedding is made for;
             other sizes are interpolated. None is the architecture's own.
-        stem: A timm CNN as a hybrid stem (timm's ``HybridEmbed``): ``model_name``, and
-            optionally ``out_index`` (which of its feature levels), ``pretrained`` and
-            ``args`` for ``timm.create_model``.
+        stem: A hybrid stem (timm's ``HybridEmbed``): the arguments of ``Stem``, a timm
+            CNN's ``model_name`` for example.
         pretrained: True fetches timm's official weights, a path reads them from a file
             in timm's format. They are loaded by ``init_weights``, so testing needs
             no network.
         with_cp: Whether the backward pass runs blocks and stages of a hybrid stem
             once more, in place of keeping what is inside: less memory, more time. A
             stem with batch norm is kept whole, as it would count each batch twice.
+        similarity_init: Temperature of attention that begins as the similarity of
+            tokens, for transformers trained from scratch (not part of the paper, see
+            ``similar_queries``); None leaves timm's random queries and keys.
         init_cfg: mmengine's initialization, for checkpoints of this module.
 
     Raises:
         ConfigError: if the architecture is unknown, its attention cannot be read,
-            ``img_size`` is no multiple of the patch side, or official weights are
-            asked for an architecture that has no name.
+            ``img_size`` is no multiple of the patch side, official weights are asked
+            for an architecture that has no name, or ``similarity_init`` is not
+            positive or would replace official weights.
     """
 
     def __init__(
@@ -83,9 +88,15 @@ class AttentionViT(BaseModule):
         stem: dict | None = None,
         pretrained: bool | str = False,
         with_cp: bool = False,
+        similarity_init: float | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if similarity_init is not None and (similarity_init <= 0 or pretrained):
+            raise ConfigError(
+                'similarity_init: expected a positive temperature and no pretrained '
+                f'transformer, got {similarity_init} and pretrained={pretrained!r}'
+            )
         if pretrained and isinstance(arch, dict):
             raise ConfigError(
                 'pretrained needs an arch with a name in timm; load weights of an arch '
@@ -94,10 +105,12 @@ class AttentionViT(BaseModule):
         self.arch, self.img_size = arch, img_size
         self.stem = Stem(**stem) if stem else None
         self.pretrained, self.with_cp = pretrained, with_cp
+        self.similarity_init = similarity_init
         self.vit = self._create(pretrained=False, stem_pretrained=False)
         check_blocks(self.vit)
         if self.stem is not None:
             _freeze_unreached(self.vit.patch_embed)
+            self.frozen = FrozenParts(self.vit.patch_embed.backbone, self.stem.frozen)
         if with_cp:
             _repeat_stem(self.vit.patch_embed)
         self.stride = _pixels_per_token(self.vit)
@@ -117,6 +130,7 @@ class AttentionViT(BaseModule):
             args.update(
                 embed_layer=partial(HybridEmbed, backbone=backbone), patch_size=1
             )
+            args.update(self.stem.input_channels())
         if isinstance(self.arch, dict):
             return timm.models.VisionTransformer(**(self.arch | args))
         return create_timm(self.arch, pretrained=pretrained, args=args)
@@ -128,6 +142,8 @@ class AttentionViT(BaseModule):
             CheckpointError: if the weights cannot be fetched or read.
         """
         super().init_weights()
+        if self.similarity_init is not None:
+            similar_queries(self.vit, temperature=self.similarity_init)
         stem_pretrained = self.stem.pretrained if self.stem else False
         if not (self.pretrained or stem_pretrained):
             return
@@ -140,6 +156,13 @@ class AttentionViT(BaseModule):
             state |= {f'patch_embed.backbone.{k}': v for k, v in stem_state.items()}
         state = {k: v for k, v in state.items() if not k.startswith(UNUSED)}
         self.vit.load_state_dict(state, strict=bool(self.pretrained))
+
+    def train(self, mode: bool = True) -> AttentionViT:
+        """Set the mode; frozen parts of a stem stay as in testing."""
+        super().train(mode)
+        if self.stem is not None:
+            self.frozen.keep()
+        return self
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         """Return (gh, gw), the patches of images (B, 3, H, W).
@@ -184,31 +207,27 @@ class AttentionViT(BaseModule):
         return ViTOutput(tokens, attentions, embedding)
 
 
-class Stem:
-    """How to make the CNN of a hybrid stem.
+@torch.no_grad()
+def similar_queries(vit: timm.models.VisionTransformer, *, temperature: float) -> None:
+    r"""Let attention begin as :math:`\mathrm{softmax}(\cos_{ij} / \tau)` of tokens.
+
+    Queries and keys of every block become :math:`g` times its normalized tokens,
+    without bias. A head of width d sees d of their entries, whose length is about
+    :math:`\sqrt d`, so that its scaled product is :math:`g^2 \sqrt d \cos_{ij}`:
+    :math:`g^2 = 1 / (\tau \sqrt d)`.
 
     Args:
-        model_name: A timm model that offers ``features_only``.
-        out_index: Which of its feature levels becomes the token grid.
-        pretrained: True for timm's official weights, a path for a file of them.
-        args: Further arguments of ``timm.create_model``.
+        vit: The transformer; its values and projections stay.
+        temperature: :math:`\tau > 0`.
     """
-
-    def __init__(
-        self,
-        model_name: str,
-        *,
-        out_index: int = -1,
-        pretrained: bool | str = False,
-        args: dict | None = None,
-    ) -> None:
-        self.model_name, self.out_index = model_name, out_index
-        self.pretrained, self.args = pretrained, args or {}
-
-    def create(self, pretrained: bool | str) -> nn.Module:
-        """Build the CNN, with official weights if asked for."""
-        args = self.args | dict(features_only=True, out_indices=[self.out_index])
-        return create_timm(self.model_name, pretrained=pretrained, args=args)
+    for block in vit.blocks:
+        attention = block.attn
+        gain = (temperature * attention.head_dim**0.5) ** -0.5
+        width = attention.qkv.in_features
+        one = gain * torch.eye(width).to(attention.qkv.weight)
+        attention.qkv.weight[: 2 * width] = torch.cat([one, one])
+        if attention.qkv.bias is not None:
+            attention.qkv.bias[: 2 * width] = 0
 
 
 def _repeated(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -125,6 +125,8 @@ def freeze_unreached(module: nn.Module, outputs: list[Tensor]) -> None:
         outputs: What the module gave, with graph; any shapes.
     """
     parameters = list(module.parameters())
+    if not parameters:
+        return
     with torch.enable_grad():
         total = torch.stack([output.sum() for output in outputs]).sum()
     gradients = torch.autograd.grad(total, parameters, allow_unused=True)

@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmwsss.models.backbones.feature_levels import FrozenParts, stack_levels
 from mmwsss.models.backbones.norms import keep_statistics
 from mmwsss.models.backbones.pretrained import (
     REFUSALS,
@@ -39,11 +40,14 @@ class TimmCNN(BaseModule):
             network.
         args: Further arguments of ``timm.create_model``.
         norm_eval: Whether batch normalization keeps its running statistics.
+        stacked: Whether the levels become one map, at the resolution of the first.
+        frozen: Names of parts of the CNN that are not trained, ``('',)`` for all of it.
         init_cfg: mmengine's initialization, for checkpoints of this module.
 
     Raises:
         ConfigError: if timm has no such model, it refuses the arguments, does not give
-            maps (B, D, h, w), no level is named, or does not keep to ``output_stride``.
+            maps (B, D, h, w), no level is named, does not keep to ``output_stride``, or
+            has no such part to freeze.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class TimmCNN(BaseModule):
         pretrained: bool | str = False,
         args: dict | None = None,
         norm_eval: bool = False,
+        stacked: bool = False,
+        frozen: Sequence[str] = (),
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -63,7 +69,7 @@ class TimmCNN(BaseModule):
                 f'out_indices: expected levels such as (-1,), got {out_indices!r}'
             )
         self.model_name, self.pretrained = model_name, pretrained
-        self.norm_eval = norm_eval
+        self.norm_eval, self.stacked = norm_eval, stacked
         self.args = dict(args or {}, features_only=True, out_indices=list(out_indices))
         if output_stride is not None:
             self.args['output_stride'] = output_stride
@@ -72,6 +78,9 @@ class TimmCNN(BaseModule):
         levels: Any = self.cnn.feature_info
         self.channels = tuple(levels.channels())
         self.strides = tuple(levels.reduction())
+        if stacked:
+            self.channels, self.strides = (sum(self.channels),), self.strides[:1]
+        self.frozen = FrozenParts(self.cnn, frozen)
         found = max(ceil(PROBE_SIDE / level.shape[-1]) for level in maps)
         if output_stride is not None and found > output_stride:
             raise ConfigError(
@@ -117,12 +126,14 @@ class TimmCNN(BaseModule):
             self.cnn.load_state_dict(source.state_dict())
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return one map (B, D, h, w) a level of images (B, 3, H, W), normalized."""
-        return tuple(self.cnn(images))
+        """Return maps (B, D, h, w), one a level, of images (B, 3, H, W), normalized."""
+        levels = self.cnn(images)
+        return (stack_levels(levels),) if self.stacked else tuple(levels)
 
     def train(self, mode: bool = True) -> TimmCNN:
         """Set the mode; with ``norm_eval`` batch normalization stays as in testing."""
         super().train(mode)
         if self.norm_eval:
             keep_statistics(self)
+        self.frozen.keep()
         return self

@@ -1,0 +1,13 @@
+# ACR on cached features of EfficientNet-Lite0: minutes without a GPU. The warm start is
+# on for the first 60% of the training; consistency comes in from half-way.
+_base_ = [
+    '../_base_/models/acr_hybrid_lite0_cached.py',
+    '../_base_/datasets/voc_train_cached.py',
+    '../_base_/schedules/cached_5e.py',
+    '../_base_/default_runtime.py',
+]
+iterations = 92 * _base_.max_epochs  # 1,464 images, 16 at a time
+model = dict(
+    consistency=dict(ramp=(iterations * 5 // 10, iterations * 6 // 10)),
+    warm_start=dict(last_iteration=iterations * 6 // 10),
+)

@@ -1,0 +1,12 @@
+# RCA on cached features of EfficientNet-Lite0: minutes without a GPU.
+_base_ = [
+    '../_base_/models/rca_lite0_cached.py',
+    '../_base_/datasets/voc_train_cached.py',
+    '../_base_/schedules/cached_5e.py',
+    '../_base_/default_runtime.py',
+]
+custom_hooks = [
+    dict(type='CountedRandomnessHook'),
+    dict(type='RegionMemoryHook'),
+    dict(type='PrototypeRefreshHook', interval=1),
+]
