@@ -109,7 +109,7 @@ class WSSSVisualizer(Visualizer):
             figures['patch_affinity'] = affinity_figure(seen, title=title)
         scalars = consistency_scalars(seen)
         if memory is not None:
-            figures['memory'] = memory_figure(self.painter(), memory, title=title)
+            figures['memory_bank'] = memory_figure(self.painter(), memory, title=title)
             scalars |= memory_scalars(memory)
         for name, figure in figures.items():
             self.add_image(name, figure_pixels(figure), step)

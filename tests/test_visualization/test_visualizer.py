@@ -23,7 +23,7 @@ META = dict(
     classes=('background', 'cat', 'dog'), palette=[[0, 0, 0], [9, 0, 0], [0, 9, 0]]
 )
 PIXELS = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-PICTURES = ['heat_maps', 'attention_views', 'patch_affinity', 'memory']
+PICTURES = ['heat_maps', 'attention_views', 'patch_affinity', 'memory_bank']
 
 
 @VISBACKENDS.register_module(force=True)
@@ -187,7 +187,7 @@ def test_tensorboard_reads_the_pictures_back(tmp_path):
     visualizer.close()
     events = EventAccumulator(str(tmp_path / 'vis_data')).Reload()
     assert sorted(events.Tags()['images']) == sorted(PICTURES)
-    assert [event.step for event in events.Images('memory')] == [30, 60]
+    assert [event.step for event in events.Images('memory_bank')] == [30, 60]
     occupancy = events.Scalars('memory/occupancy')
     assert [(e.step, e.value) for e in occupancy] == [(30, 0.75), (60, 0.75)]
 
