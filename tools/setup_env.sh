@@ -156,5 +156,10 @@ add_stack() {
   say "done; activate with: source $VENV/bin/activate"
 }
 
+# tools/analysis/run_docs.py lends an environment to a copy
+if [[ ${1:-} == fingerprint ]]; then
+  fingerprint
+  exit
+fi
 add_stack
 if [[ ${1:-} == crf ]]; then add_crf; fi

@@ -73,9 +73,12 @@ def test_blocks_are_found_with_their_marks_and_lines():
         ('<!-- run: quick -->\ntext', 'p:1: the mark stands above no block'),
         ('<!-- run: quick -->\n', 'p:1: the mark stands above no block'),
         (
-            '<!-- run: quick -->\n<!-- run: no -->',
+            '<!-- run: quick -->\n<!-- run: quick -->',
             'p:1: the mark stands above no block',
         ),
+        ('<!-- run: soon -->\n```bash\nls\n```', "p:1: .*never, got 'soon'"),
+        ('a\n<!-- run: never -->\n```bash\nls\n```', 'p:2: .* never needs words'),
+        ('<!-- run: test, no.py -->\n```bash\nls\n```', 'p:1: .*no file no.py'),
         ('<!-- run: quick -->\n```text\n```', 'above no shell commands'),
         ('a\n```bash\nls\n', 'p:2: this block does not end'),
     ],
@@ -87,10 +90,10 @@ def test_odd_pages_are_refused(text, message):
 
 def test_a_block_stops_at_its_first_failure(tmp_path, capfd):
     block = tool.Block('p', 1, 'quick', 'echo begun\nfalse\necho never\n')
-    assert not tool.run_block(block, tmp_path, None)
+    assert not tool.run_block(block, tmp_path)
     printed = capfd.readouterr().out
     assert 'begun\n-- failed (1)' in printed
-    assert tool.run_block(block._replace(text='touch x\n'), tmp_path, None)
+    assert tool.run_block(block._replace(text='touch x\n'), tmp_path)
     assert (tmp_path / 'x').is_file()
 
 
@@ -101,12 +104,18 @@ def test_quick_blocks_run_in_one_copy_and_others_do_not(tmp_path, monkeypatch):
     (root / 'page.md').write_text(
         '<!-- run: quick -->\n```bash\necho kept > file\n```\n'
         '```bash\nrm file\n```\n'
+        '<!-- run: long, a while -->\n```bash\necho more >> file\n```\n'
         f'<!-- run: quick -->\n```bash\ncat file > {note}\n```\n'
     )
     monkeypatch.setattr(tool, 'ROOT', root)
     monkeypatch.setattr(tool, 'copy_repository', lambda target: None)
-    assert tool.run_pages(['page.md'], None) == 0
+    assert tool.run_pages(['page.md'], None) == []
     assert note.read_text() == 'kept\n'
+    assert tool.run_pages(['page.md'], None, ('quick', 'long')) == []
+    assert note.read_text() == 'kept\nmore\n'
+    with open(root / 'page.md', 'a') as file:
+        file.write('<!-- run: quick -->\n```bash\ncat none\n```\n')
+    assert tool.run_pages(['page.md'], None) == ['page.md']
     assert not (root / 'file').exists()
 
 
@@ -136,3 +145,24 @@ def test_pages_of_the_repository_can_be_read(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.endswith('bash tools/quickstart.sh') for line in lines)
     assert any('\tquick\t' in line for line in lines)
+
+
+def test_every_block_says_whether_it_runs():
+    blocks = [block for page in tool.pages_of([]) for block in tool.read_blocks(page)]
+    unmarked = [f'{b.page}:{b.line}' for b in blocks if b.mark == tool.UNMARKED]
+    assert not unmarked
+    assert {block.kind for block in blocks} == set(tool.KINDS)
+
+
+@pytest.mark.skipif(not (ROOT / '.git').exists(), reason='no checkout')
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason='no virtual environment')
+def test_quick_blocks_of_all_pages(capfd):
+    """What new users type first, as it is printed, in a copy of the repository."""
+    before = {path: path.stat().st_mtime_ns for path in Path(sys.prefix).iterdir()}
+    failed = tool.run_pages(tool.pages_of([]), Path(sys.prefix))
+    printed = capfd.readouterr()
+    assert not failed, printed.out + printed.err
+    # nothing was installed, into the environment that is lent least of all
+    assert 'setup_env.sh' not in printed.err
+    after = {path: path.stat().st_mtime_ns for path in Path(sys.prefix).iterdir()}
+    assert after == before

@@ -3,9 +3,10 @@
 python tools/analysis/check_wheel.py --out work_dirs/wheel
 Builds wheel and sdist of the working tree, makes a fresh virtual environment, installs
 the wheel with its extra onedl and the tested versions, and, in an empty folder away
-from the repository, asks for a config by its name, uses one as a base, generates
-images, trains a classifier on them and looks at them. Needs git, uv (setup_env.sh
-installs it), the network and about 6 GB under --out.
+from the repository, asks for a config by its name, runs what the documentation marks
+"run: wheel" as it is printed, uses a config as a base of its own, trains a classifier
+on it and looks at images. Needs git, uv (setup_env.sh installs it), the network and
+about 6 GB under --out.
 """
 
 import json
@@ -18,9 +19,11 @@ import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
+from run_docs import WHEEL, Block, pages_of, read_blocks
 
 from mmwsss.utils.progress import track
 
@@ -29,10 +32,10 @@ CONSTRAINTS = ROOT / 'requirements/constraints.txt'
 EXTRA = 'onedl'
 UV = [sys.executable, '-m', 'uv']
 
-DATA = 'dataset_converters/synthetic data/synthetic --train 16 --val 4 --test 4'
 TRAIN = 'train own.py --work-dir run'
 NAMED = 'test acr/hybrid_embedded run --work-dir named'
-LOOK = 'infer own.py run data/synthetic/JPEGImages --out look --point 9 9'
+IMAGES = ' '.join(f'data/synthetic/JPEGImages/test_0000{n}.jpg' for n in range(4))
+LOOK = f'infer own.py run {IMAGES} --out look --point 9 9'
 
 OWN_CONFIG = """
 _base_ = 'mmwsss::acr/hybrid_embedded.py'
@@ -155,13 +158,24 @@ def use_steps(venv: Path, folder: Path) -> list[Step]:
     python, entry = str(venv / 'bin/python'), str(venv / 'bin/mmwsss')
     return [
         Step('configs by name', [python, '-c', USES], folder),
-        Step('mmwsss --help', [entry, '--help'], folder),
-        Step('mmwsss configs', [entry, 'configs'], folder),
-        Step('images', [entry, *DATA.split()], folder),
+        *(printed_step(block, venv, folder) for block in printed_blocks()),
         Step('training of an own config', [entry, *TRAIN.split()], folder),
         Step('test of a config by name', [entry, *NAMED.split()], folder),
         Step('inference', [entry, *LOOK.split()], folder),
     ]
+
+
+def printed_blocks() -> list[Block]:
+    """Return the blocks of the documentation that are for an installed wheel."""
+    blocks = [block for page in pages_of([]) for block in read_blocks(page)]
+    return [block for block in blocks if block.kind == WHEEL]
+
+
+def printed_step(block: Block, venv: Path, folder: Path) -> Step:
+    """Return the step of a block, run as it is printed in an activated environment."""
+    text = f'. {quote(str(venv / "bin/activate"))}\n{block.text}'
+    command = ['bash', '-eo', 'pipefail', '-c', text]
+    return Step(f'{block.page}:{block.line}', command, folder)
 
 
 def parse_arguments() -> Namespace:

@@ -1,11 +1,16 @@
 """Run commands of the documentation, exactly as printed, in a fresh copy.
 
 python tools/analysis/run_docs.py --list
-python tools/analysis/run_docs.py docs/get_started.md --environment .venv
-A line <!-- run: quick --> above a block of shell commands marks it as one that takes
-minutes at most; only those run, those of a page one after another in one copy of the
-repository's tracked and new files. Other words after "run:" are a reason not to run.
-With --environment an installed environment is used; without, a page must make its own.
+python tools/analysis/run_docs.py docs/get_started.md --environment .venv --long
+A line <!-- run: KIND, WORDS --> above a block of shell commands tells whether it runs:
+    quick   within seconds; tests/test_tools/test_run_docs.py runs all of them
+    long    with --long; the words tell how long it takes
+    wheel   by tools/analysis/check_wheel.py, where the wheel is installed
+    test    by the file that the words begin with, with data of its own
+    never   for the reason that the words give
+The blocks of a page run one after another in one copy of the repository's tracked and
+new files. With --environment the copy has an installed environment as its .venv, so
+that tools/setup_env.sh finds it made; without, a page must make its own.
 """
 
 from __future__ import annotations
@@ -28,7 +33,9 @@ from mmwsss.utils.errors import ConfigError, DataError
 ROOT = Path(__file__).parents[2]
 PAGES = ('README.md', 'docs/get_started.md', 'docs/own_data.md', 'docs/tutorials/*.md')
 LANGUAGES = frozenset({'bash', 'sh', 'shell', 'console'})
-QUICK = 'quick'
+QUICK, LONG, WHEEL, TEST, NEVER = 'quick', 'long', 'wheel', 'test', 'never'
+KINDS = {QUICK: False, LONG: True, WHEEL: False, TEST: True, NEVER: True}
+"""Whether a kind of block needs words."""
 UNMARKED = 'not marked'
 FENCE = re.compile(r'^(?P<indent> *)(?P<fence>```+|~~~+) *(?P<language>[\w-]*)')
 MARK = re.compile(r'^ *<!-- *run: *(?P<mark>.*?) *--> *$')
@@ -42,6 +49,11 @@ class Block(NamedTuple):
     """Of the first command, from 1."""
     mark: str
     text: str
+
+    @property
+    def kind(self) -> str:
+        """First word of the mark."""
+        return self.mark.partition(',')[0]
 
     def commands(self) -> list[str]:
         """Return the commands, continued lines joined, comments left out."""
@@ -59,7 +71,7 @@ def blocks_of(text: str, page: str) -> Iterator[Block]:
 
     Raises:
         DataError: if a block does not end, or a mark stands above no block of shell
-            commands.
+            commands, is of no kind, or lacks the words of its kind.
     """
     lines = text.splitlines()
     number, mark = 0, None
@@ -69,7 +81,7 @@ def blocks_of(text: str, page: str) -> Iterator[Block]:
             said = MARK.match(lines[number])
             if mark and (said or lines[number].strip()):
                 raise DataError(f'{page}:{number}: the mark stands above no block')
-            mark = said['mark'] if said else mark
+            mark = checked_mark(said['mark'], f'{page}:{number + 1}') if said else mark
             number += 1
             continue
         end = _end_of(lines, number, found, page)
@@ -81,6 +93,22 @@ def blocks_of(text: str, page: str) -> Iterator[Block]:
         number, mark = end + 1, None
     if mark:
         raise DataError(f'{page}:{number}: the mark stands above no block')
+
+
+def checked_mark(mark: str, place: str) -> str:
+    """Return a mark.
+
+    Raises:
+        DataError: if it is of no kind or lacks the words of its kind.
+    """
+    kind, _, words = mark.partition(',')
+    if kind not in KINDS:
+        raise DataError(f'{place}: run: expected {", ".join(KINDS)}, got {mark!r}')
+    if KINDS[kind] and not words.strip():
+        raise DataError(f'{place}: run: {kind} needs words: {kind}, WORDS')
+    if kind == TEST and not (ROOT / words.split()[0]).is_file():
+        raise DataError(f'{place}: run: test, no file {words.split()[0]}')
+    return mark
 
 
 def _end_of(lines: Sequence[str], start: int, opening: re.Match, page: str) -> int:
@@ -127,15 +155,28 @@ def copy_repository(target: Path) -> None:
             shutil.copy2(source, target / name, follow_symlinks=False)
 
 
-def run_block(block: Block, folder: Path, environment: Path | None) -> bool:
+def lend_environment(environment: Path, folder: Path) -> None:
+    """Make an installed environment the ``.venv`` of a copy.
+
+    The folder is the copy's own, with a stamp of its own: tools/setup_env.sh would
+    otherwise install the copy into the environment that is lent.
+    """
+    own = folder / '.venv'
+    own.mkdir()
+    for path in environment.resolve().iterdir():
+        if not path.name.startswith('.mmwsss'):
+            (own / path.name).symlink_to(path)
+    command = ['bash', 'tools/setup_env.sh', 'fingerprint']
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True)
+    (own / '.mmwsss-stamp').write_bytes(done.stdout)
+
+
+def run_block(block: Block, folder: Path) -> bool:
     """Run a block as one script that stops at the first failure; tell the outcome."""
     variables = dict(os.environ)
-    if environment is not None:
-        binaries = environment.resolve() / 'bin'
-        link = folder / '.venv'
-        if not link.exists():
-            link.symlink_to(environment.resolve())
-        variables['PATH'] = f'{binaries}{os.pathsep}{variables["PATH"]}'
+    own = folder / '.venv'
+    if own.is_dir():
+        variables['PATH'] = f'{own / "bin"}{os.pathsep}{variables["PATH"]}'
         # an editable installation would import the repository that it was made of
         variables['PYTHONPATH'] = str(folder)
     print(f'{block.page}:{block.line}\n{block.text}', end='', flush=True)
@@ -156,16 +197,24 @@ def list_commands(pages: Sequence[str]) -> None:
                 print(f'{page}:{block.line}\t{block.mark}\t{command}')
 
 
-def run_pages(pages: Sequence[str], environment: Path | None) -> int:
-    """Run the quick blocks of each page; return how many pages failed."""
-    failed = 0
+def run_pages(
+    pages: Sequence[str], environment: Path | None, kinds: Sequence[str] = (QUICK,)
+) -> list[str]:
+    """Run the blocks of some kinds of each page; return the pages that failed."""
+    failed = []
     for page in pages:
-        quick = [block for block in read_blocks(page) if block.mark == QUICK]
-        if not quick:
+        wanted = [block for block in read_blocks(page) if block.kind in kinds]
+        if not wanted:
             continue
         with tempfile.TemporaryDirectory(prefix='run_docs_') as name:
             copy_repository(Path(name))
-            failed += not all(run_block(b, Path(name), environment) for b in quick)
+            if environment is not None:
+                lend_environment(environment, Path(name))
+            for number, block in enumerate(wanted, 1):
+                print(f'[{number}/{len(wanted)}] ', end='')
+                if not run_block(block, Path(name)):
+                    failed.append(page)
+                    break
     return failed
 
 
@@ -176,6 +225,7 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument('pages', nargs='*', help='Markdown files; all by default')
     parser.add_argument('--list', action='store_true', help='print, run nothing')
+    parser.add_argument('--long', action='store_true', help='also the long ones')
     parser.add_argument(
         '--environment', type=Path, help='virtual environment that has what is needed'
     )
@@ -190,8 +240,11 @@ def main() -> None:
     pages = pages_of(args.pages)
     if args.list:
         list_commands(pages)
-    else:
-        sys.exit(min(1, run_pages(pages, args.environment)))
+        return
+    kinds = (QUICK, LONG) if args.long else (QUICK,)
+    failed = run_pages(pages, args.environment, kinds)
+    print(f'failed: {", ".join(failed) or "none"}')
+    sys.exit(bool(failed))
 
 
 if __name__ == '__main__':
