@@ -59,7 +59,8 @@ def panel_figure(
     FigureCanvasAgg(figure)
     # one for all, in inches: axes are what takes long to draw
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.text(width / 2, height - LINE_INCHES, title, ha='center', va='center')
+    middle = width / 2, height - LINE_INCHES
+    axes.text(*middle, title, fontsize=TITLE_SIZE + 1, ha='center', va='center')
     top = height - 2 * LINE_INCHES
     for row, box, above in zip(rows, boxes, titles):
         top -= above

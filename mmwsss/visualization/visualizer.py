@@ -94,7 +94,7 @@ class WSSSVisualizer(Visualizer):
         """Draw what a classifier shows, as far as it has it.
 
         Pictures are ``heat_maps``, ``attention_views``, ``patch_affinity`` and
-        ``memory``; scalars are in ``views/`` and ``memory/``.
+        ``memory_bank``; scalars are in ``views/`` and ``memory/``.
 
         Args:
             seen: One an image.
