@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from mmengine.config import DictAction
 
 from mmwsss.apis.command_line import tool_names
 
@@ -96,6 +97,15 @@ def test_help_has_a_command_and_all_are_taken(tool):
     for name, arguments in commands:
         said = refusal(parser_of(name), arguments)
         assert said is None, f'python {name} {shlex.join(arguments)}: {said}'
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_settings_that_are_none_are_refused(tool):
+    parser = parser_of(tool)
+    taken = [a for a in parser._actions if isinstance(a, DictAction)]
+    for action in taken:
+        said = refusal(parser, [action.option_strings[0], 'model'])
+        assert said == f"{action.option_strings[0]}: expected key=value, got 'model'"
 
 
 def test_commands_are_found_and_refused():
