@@ -79,9 +79,9 @@ def _show(axes: Axes, panel: Panel, box: tuple[float, float, float, float]) -> N
     rows, columns = panel.values.shape[:2]
     side = min((right - left) / columns, (top - bottom) / rows)
     place = left, left + columns * side, top - rows * side, top
-    heat = dict(cmap=HEAT_COLOURS, vmin=0, vmax=panel.top or 1)
-    colours = heat if panel.values.ndim == 2 else {}
-    axes.imshow(panel.values, extent=place, aspect='auto', **colours)
+    shown = axes.imshow(panel.values, extent=place, aspect='auto', cmap=HEAT_COLOURS)
+    if panel.values.ndim == 2:
+        shown.set_clim(0, panel.top or 1)
     middle, above = (left + right) / 2, top + GAP_INCHES / 2
     axes.text(middle, above, panel.title, fontsize=TITLE_SIZE, ha='center')
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -100,7 +101,7 @@ class TrainingPicturesHook(Hook):
     def _draw(self, runner: Runner, *, epoch: int) -> None:
         if not is_main_process():
             return
-        model = unwrap(runner.model)
+        model: Any = unwrap(runner.model)
         with undisturbed(model):
             seen = [model.observe(batch) for batch in self._images.batches()]
             runner.visualizer.add_observations(
