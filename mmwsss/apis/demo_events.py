@@ -24,7 +24,10 @@ class Answer:
         found: Of the image; None if nothing is known.
         error: Whether the line tells of something that is not possible.
         stays: Whether all else on the page stays as it is.
-        picture: (H, W, 3) RGB, the image in the size that is clicked.
+        picture: (H, W, 3) RGB, the image in the size that is clicked; None if it
+            stays. Fields stay that a reader may be changing while the answer is made.
+        ticks: Tags that become the ticked ones; None if they stay.
+        place: Column and row that are entered; None if they stay.
     """
 
     status: str
@@ -32,6 +35,8 @@ class Answer:
     error: bool = False
     stays: bool = False
     picture: Pixels | None = None
+    ticks: tuple[str, ...] | None = None
+    place: tuple[float | None, float | None] | None = None
 
 
 class DemoEvents:
@@ -67,7 +72,10 @@ class DemoEvents:
 
     def find_tags(self, found: Findings | None, threshold: float) -> Answer:
         """Let the network find the tags, in the place of those ticked."""
-        return self._more(found, lambda old: self._look(old.image, threshold, old=old))
+        answer = self._more(
+            found, lambda old: self._look(old.image, threshold, old=old)
+        )
+        return replace(answer, ticks=_ticks(answer))
 
     def move(self, found: Findings | None, threshold: float) -> Answer:
         """Make seeds and labels at another threshold."""
@@ -90,7 +98,8 @@ class DemoEvents:
         if found is not None:
             factor = enlargement(found.prediction.image)
             column, row = column // factor, row // factor
-        return self.point(found, column, row)
+        answer = self.point(found, column, row)
+        return answer if answer.error else replace(answer, place=(column, row))
 
     def _new(
         self,
@@ -101,7 +110,13 @@ class DemoEvents:
             image, done = opened()
             found = self._look(image, threshold)
             status = ' '.join(filter(None, [self.describe(found), done]))
-            return Answer(status, found, picture=enlarged(found.prediction.image))
+            return Answer(
+                status,
+                found,
+                picture=enlarged(found.prediction.image),
+                ticks=() if self.session.missing_tags else found.prediction.tags,
+                place=(None, None),
+            )
 
         return _guarded(act, stays=False)
 
@@ -152,6 +167,10 @@ class DemoEvents:
             )
         how = 'Tags ticked' if old.tags_given else 'Tags found'
         return f'{start} {how}: {named}. Background threshold {found.threshold:.2f}.'
+
+
+def _ticks(answer: Answer) -> tuple[str, ...] | None:
+    return None if answer.found is None else answer.found.prediction.tags
 
 
 def enlargement(pixels: Pixels) -> int:

@@ -244,6 +244,9 @@ class DemoPage:
             show_progress='minimal',
             show_progress_on=self.status,
             trigger_mode='always_last',
+            # in the order of what was done: each answer begins with the last one's
+            concurrency_id='answers',
+            concurrency_limit=1,
         )
 
     def _shown(self, answer: Answer) -> list[Any]:
@@ -252,20 +255,19 @@ class DemoPage:
         if answer.error:
             text = f'<span class="error"><strong>Not possible:</strong> {text}</span>'
         if answer.stays:
-            return [skip, skip, skip, text, skip, skip, skip, skip]
+            return [skip, skip, skip, text, *[skip] * 4]
         if answer.found is None:
             return [None, None, [], text, EMPTY, EMPTY, None, None]
         prediction = answer.found.prediction
         painter = self.session.inferencer.painter
-        place = prediction.point or (None, None)
         return [
             answer.found,
-            answer.picture if answer.picture is not None else skip,
-            [] if self.session.missing_tags else list(prediction.tags),
+            skip if answer.picture is None else answer.picture,
+            skip if answer.ticks is None else list(answer.ticks),
             text,
             pictures_html(painter, prediction, rule=self.session.label_rule),
             scores_html(prediction),
-            *place,
+            *((skip, skip) if answer.place is None else answer.place),
         ]
 
     def launch(self, *, host: str = HOST, port: int = PORT) -> str:

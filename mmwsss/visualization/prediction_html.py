@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import cv2
 import jinja2
 import numpy as np
 from numpy.typing import NDArray
@@ -141,15 +142,17 @@ def label_shares(labels: NDArray[np.uint8]) -> Mapping[int, float]:
 
 
 def label_marks(labels: NDArray[np.uint8]) -> list[tuple[int, float, float]]:
-    """Return label, left and top in percent of a pixel amid each label's own.
+    """Return label, left and top in percent of each label's pixel farthest from others.
 
     Background and undecided pixels have none: darkness and stripes tell them apart.
     """
     marks = []
     for label in sorted(set(np.unique(labels).tolist()) - {0, IGNORED_LABEL}):
-        places = np.argwhere(labels == label)
-        middle = np.abs(places - np.median(places, axis=0)).sum(1).argmin()
-        top, left = 100 * (places[middle] + 0.5) / labels.shape
+        # what lies beyond the image counts as another label
+        own = np.pad((labels == label).astype(np.uint8), 1)
+        depth = cv2.distanceTransform(own, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        place = np.array(np.unravel_index(depth.argmax(), depth.shape))
+        top, left = 100 * (place + 0.5) / labels.shape
         marks.append((label, round(float(left), 1), round(float(top), 1)))
     return marks
 

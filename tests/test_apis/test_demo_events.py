@@ -28,6 +28,8 @@ def test_example_is_looked_at(acr, events):
         f'Example 3, 96 x 96 pixels. Tags found: {named}. Background threshold 0.40.'
     )
     assert not answer.error and not answer.stays
+    assert answer.ticks == wanted['tags']
+    assert answer.place == (None, None)
     np.testing.assert_array_equal(answer.picture[1::3, 2::3], wanted['image'])
 
 
@@ -50,9 +52,10 @@ def test_ticked_tags_come_in_place_of_those_found(events):
     assert answer.found.prediction.tags == ('cactus',)
     assert answer.found.prediction.tags_given
     assert 'Tags ticked: cactus' in answer.status
-    again = events.find_tags(answer.found, 0.3).found.prediction
-    assert again.tags == found.prediction.tags
-    assert not again.tags_given
+    assert answer.ticks is None
+    again = events.find_tags(answer.found, 0.3)
+    assert again.ticks == again.found.prediction.tags == found.prediction.tags
+    assert not again.found.prediction.tags_given
 
 
 def test_point_stays_through_tags_and_thresholds(acr, events):
@@ -86,7 +89,8 @@ def test_click_is_of_the_enlarged_picture(size, factor):
 def test_click_asks_for_the_pixel_below_it(events):
     found = events.choose_example(0, 0.4).found
     for click, point in (((0, 0), (0, 0)), ((2, 3), (0, 1)), ((287, 100), (95, 33))):
-        assert events.click(found, *click).found.prediction.point == point
+        answer = events.click(found, *click)
+        assert answer.found.prediction.point == answer.place == point
 
 
 def test_errors_are_a_line_and_leave_the_page(events):
@@ -145,3 +149,4 @@ def test_segmentor_says_what_it_sees(tmp_path):
     answer = DemoEvents(session).choose_example(0, 0.4)
     tags = ', '.join(answer.found.prediction.tags) or 'nothing'
     assert answer.status == f'Example 1, 96 x 96 pixels. The segmentor sees: {tags}.'
+    assert answer.ticks == ()

@@ -105,6 +105,10 @@ def test_numbers_lie_on_their_labels():
     assert set(found) == {1, 3}
     for label, (left, top) in found.items():
         assert SEEDS[int(top / 25), int(left / 25)] == label
+    # amid the largest part, not between the parts
+    parts = np.zeros((20, 20), np.uint8)
+    parts[3:10, 2:9], parts[15, ::3] = 1, 1
+    assert label_marks(parts) == [(1, 27.5, 32.5)]
     # a ring's middle is not of the ring; its number is
     ring = np.ones((5, 5), np.uint8)
     ring[1:4, 1:4] = 0
