@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-EXTRAS = ('onedl', 'openmmlab', 'crf', 'coco', 'dev', 'docs')
+EXTRAS = ('onedl', 'openmmlab', 'crf', 'coco', 'demo', 'dev', 'docs')
 # mmwsss/.mim holds links to these; a built package gets the files
 CONFIGS_AND_TOOLS = [
     '.mim/model-index.yml',

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 OPENMMLAB = {'mmengine', 'mmcv', 'mmsegmentation', 'mmpretrain'}
 # import name: distribution that brings it, where the two differ
 DISTRIBUTION = {'PIL': 'pillow', 'mmseg': 'mmsegmentation', 'cv2': 'mmcv'}
-EXTRAS = {'onedl', 'openmmlab', 'crf', 'coco', 'dev', 'docs'}
+EXTRAS = {'onedl', 'openmmlab', 'crf', 'coco', 'demo', 'dev', 'docs'}
 
 
 PACKED = ('mmwsss', 'configs', 'tools', 'requirements')
@@ -167,7 +167,8 @@ def imported_packages():
 
 def test_what_the_package_imports_is_required(required):
     known = {*required[''], *OPENMMLAB, 'mmwsss', *sys.stdlib_module_names}
-    optional = {'pydensecrf'}  # imported where it is used, by the extra crf
+    # imported where they are used, by the extras crf and demo
+    optional = {'pydensecrf', 'gradio'}
     unknown = [
         f'{place}: {name} is in no requirement'
         for place, name in imported_packages()
