@@ -192,6 +192,18 @@ def test_tags_are_given_found_or_named(methods, images):
     assert compare(methods[:2]).rows(plain)[0].predictions[0].tags == found[0]
 
 
+def test_image_of_background_alone(methods, images, tmp_path):
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / f'{TWO}.png')
+    found = images_of_files([images[0].path], tmp_path)
+    comparison = compare(methods[:1], show=(MAPS, SEEDS))
+    (row,) = comparison.rows(found)
+    assert (row.tag, row.predictions[0].tags) == (None, ())
+    assert comparison.iou(found[0], row.predictions[0], SEEDS) == 1
+    pixels, notes = cells(draw_comparison(comparison, [row]), 4)
+    assert pixels[0][2] is None
+    assert notes[0][3] == 'IoU 100.0'
+
+
 def test_map_that_a_method_has_not_found_is_left_out(methods, images):
     comparison = compare(methods[:2], show=(MAPS,), tags=FOUND)
     rows = comparison.rows(images[:1])
