@@ -16,11 +16,7 @@ from PIL import Image
 from mmwsss.apis.demo import DemoSession, example_image
 from mmwsss.apis.demo_events import Answer, DemoEvents
 from mmwsss.utils.errors import ConfigError, DependencyError
-from mmwsss.visualization.prediction_html import (
-    STYLE,
-    pictures_html,
-    scores_html,
-)
+from mmwsss.visualization.prediction_html import STYLE, pictures_html, scores_html
 
 HOST, PORT = '127.0.0.1', 7860
 TEXTS = (
@@ -116,7 +112,6 @@ class DemoPage:
 
     def _add_image(self) -> None:
         gr = self.gradio
-
         self.image = gr.Image(
             label='Image',
             type='filepath',
@@ -251,7 +246,8 @@ class DemoPage:
 
     def _shown(self, answer: Answer) -> list[Any]:
         """Return what each of the outputs becomes."""
-        skip, text = self.gradio.skip(), escape(answer.status)
+        # gradio would fill in what stands in braces
+        skip, text = self.gradio.skip(), escape(answer.status).replace('{', '&#123;')
         if answer.error:
             text = f'<span class="error"><strong>Not possible:</strong> {text}</span>'
         if answer.stays:
