@@ -37,6 +37,7 @@ caption { text-align: left; color: var(--muted); padding-bottom: .4rem; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem .3rem 0;
   text-align: right; } th:first-child, .text { text-align: left; }
 code { background: var(--soft); padding: 0 .25em; overflow-wrap: anywhere; }
+th code { overflow-wrap: normal; }
 """
 
 PAGE = """<!DOCTYPE html>

@@ -34,7 +34,8 @@ STYLE = """
 .found caption { text-align: left; padding-bottom: .3rem; }
 .found tr { border: 0; border-bottom: 1px solid var(--border-color-primary, #888); }
 .found th { border: 0; padding: .25rem .9rem .25rem 0; text-align: left;
-  font-weight: normal; overflow-wrap: anywhere; }
+  font-weight: normal; }
+.found tbody th { overflow-wrap: anywhere; }
 .found td { border: 0; padding: .25rem .9rem .25rem 0; text-align: right; }
 .found .figure { text-align: right; }
 .found summary { cursor: pointer; padding: .4rem 0; }

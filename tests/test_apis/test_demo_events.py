@@ -118,7 +118,7 @@ def test_file_that_cannot_be_read_leaves_nothing(events, tmp_path):
 
 
 def test_unforeseen_errors_are_a_line_too(events, monkeypatch, capsys):
-    def fails(*_, **__):
+    def fails(images, *, refiner):
         raise RuntimeError('out of memory\ntried to allocate 2 GiB')
 
     monkeypatch.setattr(events.session.inferencer, 'forward', fails)
