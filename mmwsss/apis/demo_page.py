@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -351,6 +352,8 @@ def serve(
         ConfigError: if the port cannot be had.
         DependencyError: if gradio is not installed.
     """
+    # however it is ended, the reader's files go
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with quiet_surroundings(host):
         page = DemoPage(session, title=title)
         print(
@@ -363,3 +366,4 @@ def serve(
             print('ended')
         finally:
             page.blocks.close(verbose=False)
+            signal.signal(signal.SIGTERM, before)

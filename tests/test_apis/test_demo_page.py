@@ -1,6 +1,7 @@
 """The demo's page without a browser: its parts, and what serving it touches."""
 
 import os
+import signal
 import socket
 import sys
 import urllib.request
@@ -165,9 +166,12 @@ def test_surroundings_are_given_back(monkeypatch):
     assert dict(os.environ) == before
 
 
-def test_serving_ends_with_the_interrupt(page, networks, monkeypatch, capsys):
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
+def test_serving_ends_when_it_is_told_to(page, networks, monkeypatch, capsys, name):
+    before = signal.getsignal(signal.SIGTERM)
+
     def interrupted(self):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.Signals[name])
 
     monkeypatch.setattr(demo_page.threading.Event, 'wait', interrupted)
     launched = []
@@ -177,6 +181,7 @@ def test_serving_ends_with_the_interrupt(page, networks, monkeypatch, capsys):
     serve(DemoSession(networks['cam']), title='CAM', host='0.0.0.0', port=9)
     assert launched == [dict(host='0.0.0.0', port=9)]
     assert capsys.readouterr().out == 'http://here/ shows CAM; Ctrl+C ends it\nended\n'
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_absent_gradio_is_named(monkeypatch):
