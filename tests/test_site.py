@@ -58,7 +58,9 @@ def test_model_index_names_configs_once_and_their_collections():
     assert configs and len(configs) == len(set(configs))
 
 
-@pytest.mark.parametrize('folder', ['acr', 'rca', 'cam', 'refinement', 'seam'])
+@pytest.mark.parametrize(
+    'folder', ['acr', 'rca', 'cam', 'refinement', 'seam', 'composed']
+)
 def test_readme_and_metafile_of_a_method_name_all_its_configs(folder):
     readme = (ROOT / f'configs/{folder}/README.md').read_text('utf-8')
     content = yaml.safe_load((ROOT / f'configs/{folder}/metafile.yml').read_text())
