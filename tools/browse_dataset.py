@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mmwsss.apis.dataset_browsing import LOADERS, NetworkEyes, choose_indices
-from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
 from mmwsss.utils.atomic import atomic_writer
-from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.progress import track
 from mmwsss.visualization.browsing import (
     SeenSample,
@@ -42,13 +41,7 @@ def parse_arguments() -> Namespace:
         '--shuffle', type=int, metavar='SEED', help='page through a random order'
     )
     parser.add_argument('--show', action='store_true', help='open a window too')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value",
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     for name, least in dict(count=1, start=0, shuffle=0).items():
         value = getattr(args, name)

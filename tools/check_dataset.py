@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mmwsss.apis.dataset_check import check_config, fix_tags
-from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.config_files import OptionAction
 from mmwsss.visualization.dataset_page import dataset_page
 
 PAIRS = 5
@@ -38,13 +37,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count(), help='0 reads in one process'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value",
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.workers < 0:
         parser.error(f'--workers: expected at least 0, got {args.workers}')

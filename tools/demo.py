@@ -13,9 +13,7 @@ from pathlib import Path
 from mmwsss.apis import WSSSInferencer
 from mmwsss.apis.demo import DemoSession
 from mmwsss.apis.demo_page import HOST, PORT, import_gradio, serve
-from mmwsss.apis.launch import config_with, run_tool
-from mmwsss.utils.config_files import OptionAction
-from mmwsss.utils.packaged_files import find_config
+from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
 
 
 def parse_arguments() -> Namespace:
@@ -43,13 +41,7 @@ def parse_arguments() -> Namespace:
         type=float,
         help="where the slider begins, in place of the config's score",
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value",
-    )
+    add_cfg_options(parser, example='refiner.type=densecrf')
     return parser.parse_args()
 
 
@@ -59,7 +51,7 @@ def main() -> None:
     # before anything that takes long
     import_gradio()
     inferencer = WSSSInferencer(
-        config_with(find_config(args.config), args.cfg_options),
+        config_with(args.config, args.cfg_options),
         args.checkpoint,
         args.device,
         score_threshold=args.score_threshold,

@@ -14,8 +14,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from mmwsss.apis import WSSSInferencer
 from mmwsss.apis.inferencer_files import check_names
 from mmwsss.apis.inferencer_inputs import gather_images
-from mmwsss.apis.launch import config_with, run_tool
-from mmwsss.utils.config_files import OptionAction
+from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
 
 
 def parse_arguments() -> Namespace:
@@ -50,14 +49,7 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=1, help='images at once')
     parser.add_argument('--device', help='cpu or cuda; else a GPU if there is one')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value, e.g. "
-        'refiner.background_threshold=0.3',
-    )
+    add_cfg_options(parser, example='refiner.background_threshold=0.3')
     return parser.parse_args()
 
 

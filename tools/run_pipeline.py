@@ -17,10 +17,10 @@ from rich.progress import ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
 
-from mmwsss.apis.launch import check_writable, run_tool
+from mmwsss.apis.launch import add_cfg_options, check_writable, run_tool
 from mmwsss.apis.pipeline import Pipeline, Record, Stage, StageError, command_line
 from mmwsss.apis.pipeline_stages import StageBuilder
-from mmwsss.utils.config_files import OptionAction, read_config_file
+from mmwsss.utils.config_files import read_config_file
 from mmwsss.utils.packaged_files import find_config
 from mmwsss.utils.progress import progress_bar
 
@@ -37,13 +37,9 @@ def parse_arguments() -> Namespace:
     )
     parser.add_argument('config', help='pipeline config, see configs/pipelines')
     parser.add_argument('--work-dir', help='folder of all stages')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value, e.g. "
-        'data.synthetic.train=60 classifier.options.train_cfg.max_epochs=1',
+    add_cfg_options(
+        parser,
+        example='data.synthetic.train=60 classifier.options.train_cfg.max_epochs=1',
     )
     parser.add_argument('--from', dest='first', help='redo this stage and all later')
     parser.add_argument('--until', help='stop behind this stage')

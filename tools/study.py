@@ -16,13 +16,12 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from mmwsss.apis.launch import check_writable, run_tool
+from mmwsss.apis.launch import add_cfg_options, check_writable, run_tool
 from mmwsss.apis.study import Progress, collect, progress_of, run_study
 from mmwsss.apis.study_plan import Study, read_study
 from mmwsss.apis.study_records import FAILURE
 from mmwsss.apis.study_report import write_study
 from mmwsss.apis.study_statistics import time_left
-from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import WSSSError
 from mmwsss.utils.packaged_files import find_config
 
@@ -48,13 +47,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         '--tables-only', action='store_true', help='run nothing, write the tables'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of every cell's, as key=value",
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--settings', help='(internal) JSON file of the above, for a process that runs'
     )

@@ -52,17 +52,24 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     """Add the arguments that mmseg's tools have in common."""
     parser.add_argument('config', help='config file, or name of one of mmwsss')
     parser.add_argument('--work-dir', help='where logs, checkpoints and tables go')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        help="settings in place of the config's, as key=value, e.g. "
-        'train_dataloader.batch_size=2',
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_cfg_options(
+    parser: ArgumentParser, *, example: str = 'train_dataloader.batch_size=2'
+) -> None:
+    """Add ``--cfg-options``, by which a command line changes a config."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        help=f"settings in place of the config's, as key=value, e.g. {example}",
+    )
 
 
 def read_config(args: Namespace) -> Config:

@@ -19,9 +19,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, distributed, multiprocessing
 
-from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
 from mmwsss.registry import MODELS
-from mmwsss.utils.config_files import OptionAction
 
 Step = tuple[dict[str, Tensor], dict[str, Tensor]]
 """Losses and gradients by name."""
@@ -35,13 +34,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument('config', help='config of a classifier')
     parser.add_argument('--processes', type=int, default=2)
     parser.add_argument('--double', action='store_true', help='compute in float64')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value",
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

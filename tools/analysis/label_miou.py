@@ -18,13 +18,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
-from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
 from mmwsss.datasets import TagDataset
 from mmwsss.datasets.pseudo_label import LABEL_FOLDER, MANIFEST, read_manifest
 from mmwsss.datasets.transforms import LoadMask
 from mmwsss.registry import DATASETS
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import ConfigError, DataError
 from mmwsss.utils.label_codec import IGNORED_LABEL, LabelCodec
 from mmwsss.utils.progress import track
@@ -42,13 +41,7 @@ def parser_of(text: str | None) -> ArgumentParser:
     parser.add_argument('--loader', default='test', help='train, seed, val or test')
     parser.add_argument('--masks', help="folder of masks in place of the data set's")
     parser.add_argument('--metrics', help='JSON file for the figures')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value",
-    )
+    add_cfg_options(parser)
     return parser
 
 

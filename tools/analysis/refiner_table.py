@@ -36,10 +36,9 @@ from refiner_chains import (
 )
 from refiner_search import Contender, contenders_of, in_words
 
-from mmwsss.apis.launch import check_writable, config_with, run_tool
+from mmwsss.apis.launch import add_cfg_options, check_writable, config_with, run_tool
 from mmwsss.apis.study_statistics import Summary, paired_difference, summarize
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.digests import digest_json
 from mmwsss.utils.errors import ArtefactError, ConfigError
 
@@ -254,13 +253,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument('--jobs', type=int, default=1, help='chains at once')
     parser.add_argument('--work-dir', type=Path, default='work_dirs/refiner_table')
     parser.add_argument('--out', help='files to write, without suffix')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value",
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmwsss.apis.accumulated_store import open_accumulated
-from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
 from mmwsss.apis.seed_masks import mask_paths, metric_settings, read_mask
 from mmwsss.apis.seeds import LOADER, TaggedImages, load_tagged_images
 from mmwsss.registry import METRICS
 from mmwsss.structures.seed_record import SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.errors import DataError
 from mmwsss.utils.progress import track
 
@@ -35,13 +34,7 @@ def parse_arguments() -> Namespace:
         '--masks', default='SegmentationClass', help='folder of the masks in data_root'
     )
     parser.add_argument('--metrics', help='JSON file for the figures')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value",
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

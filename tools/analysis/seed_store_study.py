@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmwsss.apis.launch import config_with, run_tool
+from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
 from mmwsss.apis.seed_exchange import maps_of
 from mmwsss.apis.seed_masks import mask_paths, read_mask
 from mmwsss.apis.seeds import load_classifier, load_tagged_images, predict_images
@@ -32,7 +32,6 @@ from mmwsss.structures import WSSSDataSample
 from mmwsss.structures.seed_record import SeedCodec, SeedRecord
 from mmwsss.utils.artefact_store import ArtefactStore
 from mmwsss.utils.atomic import atomic_write_text
-from mmwsss.utils.config_files import OptionAction
 from mmwsss.utils.progress import track
 
 THRESHOLDS = torch.linspace(0.05, 0.95, 91)
@@ -53,13 +52,7 @@ def parse_arguments() -> Namespace:
         '--masks', default='SegmentationClass', help='folder of the masks in data_root'
     )
     parser.add_argument('--json', help='file for the figures')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        help="settings in place of the config's, as key=value",
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
