@@ -160,12 +160,15 @@ def imported_options(node, path):
 
 
 def functions_options(text, names):
+    """Return the options that functions add, and those that they call beside them."""
     found = set()
     tree = ast.parse(text) if 'add_argument' in text else ast.Module([], [])
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name in names:
             calls = [c for c in ast.walk(node) if isinstance(c, ast.Call)]
+            called = {getattr(call.func, 'id', '') for call in calls} - names
             found = found.union(*(added_options(call, {}) for call in calls))
+            found |= functions_options(text, called)
     return found
 
 

@@ -49,7 +49,9 @@ def sdist(tmp_path_factory):
     made = build('sdist', source, tmp_path_factory.mktemp('sdist'))
     out = tmp_path_factory.mktemp('unpacked')
     with tarfile.open(made) as archive:
-        archive.extractall(out, filter='data')
+        # Python 3.10 and 3.11 have the argument from a later patch on
+        archive.extraction_filter = getattr(tarfile, 'data_filter', None)
+        archive.extractall(out)
     (folder,) = out.iterdir()
     return folder
 

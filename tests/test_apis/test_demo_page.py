@@ -166,6 +166,15 @@ def test_surroundings_are_given_back(monkeypatch):
     assert dict(os.environ) == before
 
 
+@pytest.fixture
+def interruptible():
+    """Mind SIGINT, which a shell lets its background processes ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('interruptible')
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
 def test_serving_ends_when_it_is_told_to(page, networks, monkeypatch, capsys, name):
     before = signal.getsignal(signal.SIGTERM)

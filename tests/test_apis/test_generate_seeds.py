@@ -179,7 +179,7 @@ def test_autocast_is_mmengines_own(task, tmp_path):
     exact = make(task, tmp_path / 'seeds')
     lower = make(task, tmp_path / 'lower', test_cfg__fp16=True)
     model, images = load_classifier(*task), load_tagged_images(task[0])
-    (batch,) = [batch for batch in seeds_module._loader_of(task[0], images, IDS[2:3])]
+    (batch,) = [batch for batch in seeds_module.loader_of(task[0], images, IDS[2:3])]
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
         (sample,) = model.test_step(batch)
     maps = lower.read(IDS[2]).maps
