@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
 from model_builders import CLASSES, images, redraw, sample
 
@@ -42,6 +43,9 @@ RCA = dict(
 
 @pytest.fixture(autouse=True)
 def scope():
+    """A training in its first epoch, whatever ran in this process before."""
+    hub = MessageHub.get_current_instance()
+    hub.update_info_dict(dict(seed=0, iter=0, epoch=0))
     with DefaultScope.overwrite_default_scope('mmwsss'):
         yield
 
