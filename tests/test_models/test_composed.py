@@ -44,10 +44,10 @@ RCA = dict(
 @pytest.fixture(autouse=True)
 def scope():
     """A training in its first epoch, whatever ran in this process before."""
-    hub = MessageHub.get_current_instance()
-    hub.update_info_dict(dict(seed=0, iter=0, epoch=0))
+    MessageHub.get_instance('composed').update_info_dict(dict(seed=0, iter=0, epoch=0))
     with DefaultScope.overwrite_default_scope('mmwsss'):
         yield
+    MessageHub._instance_dict.pop('composed')
 
 
 def composed(maps=CAM, **settings):
