@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,9 +10,16 @@ from torch import Tensor
 
 from mmwsss.functional.localization import max_normalize
 from mmwsss.models.classifiers.base import ChooseTags, Localization, WSSSClassifier
-from mmwsss.models.classifiers.inference_views import InferenceViews, restore_view
+from mmwsss.models.classifiers.inference_views import (
+    InferenceViews,
+    Size,
+    restore_view,
+)
 from mmwsss.registry import MODELS
 from mmwsss.structures import WSSSDataSample
+
+SpreadMaps = Callable[[Tensor, Tensor], Tensor]
+"""Maps (B, C, h, w) and their images (B, 3, H, W) to other maps (B, C, h', w')."""
 
 
 @MODELS.register_module()
@@ -68,18 +76,41 @@ class CAMClassifier(WSSSClassifier):
             loss_cls=self.classification_loss(self.logits(inputs), data_samples)
         )
 
-    @torch.no_grad()
     def localize(self, inputs: Tensor, choose_tags: ChooseTags) -> Localization:
         """Add up the class maps of all views and scales."""
-        logits, total = inputs.new_zeros(()), inputs.new_zeros(())
-        grid: tuple[int, int] | None = None
-        for names, batch in self.inference_views.batches(inputs):
+        return self.localize_spread(inputs, choose_tags)
+
+    @torch.no_grad()
+    def localize_spread(
+        self,
+        inputs: Tensor,
+        choose_tags: ChooseTags,
+        *,
+        spread: SpreadMaps | None = None,
+        grid: Size | None = None,
+        stride: int = 1,
+    ) -> Localization:
+        """Add up the class maps of all views and scales, each spread before.
+
+        Args:
+            inputs: (B, 3, H, W), normalized.
+            choose_tags: Picks each image's classes from the logits of the first view.
+            spread: What is done to each view's maps, >= 0; None leaves them.
+            grid: (h, w) on which maps are added; None takes the first view's.
+            stride: Pixels of which scaled sides are multiples.
+        """
+        logits: Tensor | None = None
+        total = inputs.new_zeros(())
+        for names, batch in self.inference_views.batches(inputs, stride=stride):
             maps = self.class_maps(batch)
-            if grid is None:
-                grid = maps.shape[-2], maps.shape[-1]
+            if logits is None:
                 logits = maps[: len(inputs)].mean((-2, -1))
             positive = maps.to(torch.promote_types(maps.dtype, torch.float32)).relu()
+            if spread is not None:
+                positive = spread(positive, batch)
+            grid = grid or (positive.shape[-2], positive.shape[-1])
             for name, part in zip(names, positive.chunk(len(names))):
                 total = total + restore_view(part, name, grid)
+        assert logits is not None  # there is a view
         picked = [maps[classes] for maps, classes in zip(total, choose_tags(logits))]
         return Localization(logits, [max_normalize(maps) for maps in picked])

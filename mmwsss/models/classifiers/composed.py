@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmwsss.functional.localization import max_normalize
 from mmwsss.models.backbones import AttentionViT
 from mmwsss.models.backbones.patch_affinity import PatchAffinity
 from mmwsss.models.classifiers.acr import ACRClassifier
@@ -92,23 +90,16 @@ class ComposedClassifier(WSSSClassifier):
             losses[_renamed(name)] = self.maps_weight * loss
         return losses
 
-    @torch.no_grad()
     def localize(self, inputs: Tensor, choose_tags: ChooseTags) -> Localization:
         """Spread each view's class maps along its own affinity, and add them up."""
         vit = self.acr.backbone
-        grid = vit.grid(inputs)
-        logits, total = inputs.new_zeros(()), inputs.new_zeros(())
-        views = self.maps.inference_views.batches(inputs, stride=vit.stride)
-        for index, (names, batch) in enumerate(views):
-            maps = self.maps.class_maps(batch)
-            if index == 0:
-                logits = maps[: len(inputs)].mean((-2, -1))
-            maps = maps.to(torch.promote_types(maps.dtype, torch.float32)).relu()
-            maps = self._spread(maps, batch)
-            for name, part in zip(names, maps.chunk(len(names))):
-                total = total + restore_view(part, name, grid)
-        picked = [maps[classes] for maps, classes in zip(total, choose_tags(logits))]
-        return Localization(logits, [max_normalize(maps) for maps in picked])
+        return self.maps.localize_spread(
+            inputs,
+            choose_tags,
+            spread=self._spread,
+            grid=vit.grid(inputs),
+            stride=vit.stride,
+        )
 
     def _spread(self, maps: Tensor, images: Tensor) -> Tensor:
         """Spread maps (B, C, h, w) along the attention of all blocks."""
