@@ -13,7 +13,12 @@ from pathlib import Path
 from mmwsss.apis import WSSSInferencer
 from mmwsss.apis.demo import DemoSession
 from mmwsss.apis.demo_page import HOST, PORT, import_gradio, serve
-from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
+from mmwsss.apis.launch import (
+    add_cfg_options,
+    add_inference_arguments,
+    config_with,
+    run_tool,
+)
 
 
 def parse_arguments() -> Namespace:
@@ -21,26 +26,11 @@ def parse_arguments() -> Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config file, or name of one of mmwsss')
-    parser.add_argument(
-        'checkpoint', help="model's checkpoint, or its training's work directory"
-    )
+    add_inference_arguments(parser, background='where the slider begins')
     parser.add_argument(
         '--host', default=HOST, help='address to listen at; 0.0.0.0: for all machines'
     )
     parser.add_argument('--port', type=int, default=PORT, help='port to listen at')
-    parser.add_argument('--device', help='cpu or cuda; else a GPU if there is one')
-    parser.add_argument('--refiner', help="in place of the config's, e.g. threshold")
-    parser.add_argument(
-        '--score-threshold',
-        type=float,
-        help="probability of a recognized class, in place of the config's",
-    )
-    parser.add_argument(
-        '--background-threshold',
-        type=float,
-        help="where the slider begins, in place of the config's score",
-    )
     add_cfg_options(parser, example='refiner.type=densecrf')
     return parser.parse_args()
 

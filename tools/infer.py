@@ -14,7 +14,12 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from mmwsss.apis import WSSSInferencer
 from mmwsss.apis.inferencer_files import check_names
 from mmwsss.apis.inferencer_inputs import gather_images
-from mmwsss.apis.launch import add_cfg_options, config_with, run_tool
+from mmwsss.apis.launch import (
+    add_cfg_options,
+    add_inference_arguments,
+    config_with,
+    run_tool,
+)
 
 
 def parse_arguments() -> Namespace:
@@ -22,10 +27,7 @@ def parse_arguments() -> Namespace:
     parser = ArgumentParser(
         description=__doc__, formatter_class=RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config file, or name of one of mmwsss')
-    parser.add_argument(
-        'checkpoint', help="model's checkpoint, or its training's work directory"
-    )
+    add_inference_arguments(parser, background='score of the background in the seeds')
     parser.add_argument('images', nargs='+', help='files, folders or file:// URLs')
     parser.add_argument('--out', required=True, help='folder of all that is written')
     parser.add_argument('--tags', nargs='+', help='classes to localize in all images')
@@ -36,19 +38,7 @@ def parse_arguments() -> Namespace:
         metavar=('X', 'Y'),
         help='column and row in pixels whose affinity is drawn (ACR)',
     )
-    parser.add_argument('--refiner', help="in place of the config's, e.g. threshold")
-    parser.add_argument(
-        '--score-threshold',
-        type=float,
-        help="probability of a recognized class, in place of the config's",
-    )
-    parser.add_argument(
-        '--background-threshold',
-        type=float,
-        help="score of the background in the seeds, in place of the config's",
-    )
     parser.add_argument('--batch-size', type=int, default=1, help='images at once')
-    parser.add_argument('--device', help='cpu or cuda; else a GPU if there is one')
     add_cfg_options(parser, example='refiner.background_threshold=0.3')
     return parser.parse_args()
 

@@ -59,6 +59,31 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def add_inference_arguments(parser: ArgumentParser, *, background: str) -> None:
+    """Add what tools that look at images ask of a ``WSSSInferencer``.
+
+    Args:
+        parser: The tool's.
+        background: What the background threshold decides there.
+    """
+    parser.add_argument('config', help='config file, or name of one of mmwsss')
+    parser.add_argument(
+        'checkpoint', help="model's checkpoint, or its training's work directory"
+    )
+    parser.add_argument('--refiner', help="in place of the config's, e.g. threshold")
+    parser.add_argument(
+        '--score-threshold',
+        type=float,
+        help="probability of a recognized class, in place of the config's",
+    )
+    parser.add_argument(
+        '--background-threshold',
+        type=float,
+        help=f"{background}, in place of the config's",
+    )
+    parser.add_argument('--device', help='cpu or cuda; else a GPU if there is one')
+
+
 def add_cfg_options(
     parser: ArgumentParser, *, example: str = 'train_dataloader.batch_size=2'
 ) -> None:
