@@ -43,7 +43,7 @@ class MergingTTAModel(SegTTAModel):
         ]
         merged = super().merge_preds(data_samples_list)
         for sample, logits in zip(merged, averages, strict=True):
-            labels = logits.argmax(0, keepdim=True)
+            labels = logits.max(0, keepdim=True).indices
             sample.set_data(
                 dict(
                     seg_logits=PixelData(data=logits),

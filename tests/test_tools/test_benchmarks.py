@@ -94,6 +94,21 @@ def test_cost_against_work(run):
     check_times(result['cases'])
 
 
+def test_cost_of_each_classifier(run):
+    cases = run('efficiency')['cases']
+    check_times(cases)
+    for case in cases:
+        assert case['size'] == '96x96'
+        assert case['training_mib'] == 2
+        for name, speed in (
+            ('train', 'trained_images_per_second'),
+            ('seed', 'seeds_per_second'),
+        ):
+            assert case[speed] == pytest.approx(1 / case[name]['median'])
+    cam, _, rca = (case['trained_parameters'] for case in cases)
+    assert cam < rca  # the same network with one head and with two
+
+
 def test_line_through_points(scripts):
     from scaling import fit_line
 

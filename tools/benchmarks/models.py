@@ -45,6 +45,18 @@ def stock_timm(*, small: bool, device: torch.device) -> nn.Module:
     return model.to(device).eval()
 
 
+def fill_memory(model: nn.Module) -> None:
+    """Draw a full bank, if the model has one, and cluster it."""
+    memory = getattr(model, 'memory', None)
+    if memory is None:
+        return
+    generator = torch.Generator().manual_seed(3)
+    memory.features.copy_(torch.randn(memory.features.shape, generator=generator))
+    memory.count.fill_(memory.features.shape[1])
+    if model.aggregation is not None:
+        model.refresh_prototypes()
+
+
 def images(count: int, *, small: bool, device: torch.device) -> Tensor:
     """Draw images (count, 3, H, W)."""
     side = (SMALL if small else HYBRID)['img_size']

@@ -29,7 +29,7 @@ from measuring import (
     report,
 )
 from mmengine.registry import init_default_scope
-from models import CLASSES, samples, tags
+from models import CLASSES, fill_memory, samples, tags
 from reference.rca import PlainRCA, Region, SeparateHeads
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
@@ -62,12 +62,8 @@ def build(args: Namespace, device: torch.device) -> RCAClassifier:
         coarse_weight=COARSE_WEIGHT,
         contrast_from=0,
     )
-    generator = torch.Generator().manual_seed(3)
-    memory = model.memory
-    memory.features.copy_(torch.randn(memory.features.shape, generator=generator))
-    memory.count.fill_(slots)
     model.to(device)
-    model.refresh_prototypes()
+    fill_memory(model)
     return model.train()
 
 

@@ -38,6 +38,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     'refinement': ('refinement.py',),
     'scaling': ('scaling.py',),
     'loading': ('loading.py',),
+    'efficiency': ('efficiency.py',),
 }
 LAST_LINES = 5
 

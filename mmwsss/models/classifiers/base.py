@@ -232,7 +232,8 @@ class WSSSClassifier(BaseModel, metaclass=ABCMeta):
             align_corners=self.align_corners,
         )
         threshold = planes.new_full((1, *planes.shape[1:]), self.background_threshold)
-        winner = torch.cat([threshold, planes]).argmax(0, keepdim=True)
+        # the same as argmax, which takes many times as long on a CPU
+        winner = torch.cat([threshold, planes]).max(0, keepdim=True).indices
         labels = torch.cat([classes.new_zeros(1), classes + 1])
         sample.pred_sem_seg = PixelData(data=labels[winner])
         if self.with_seg_logits:
