@@ -22,6 +22,7 @@ from mmwsss.utils.errors import ArtefactError, ConfigError, WSSSError
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'tools/analysis'
 CONFIG = ROOT / 'configs/_base_/studies/refiners_embedded.py'
+PHOTOGRAPHS = ROOT / 'configs/_base_/studies/refiners_voc_cached.py'
 NAMES = ('data', 'classifier', 'seeds', 'labels', 'segmentor', 'test')
 # Notes in a journal that it ran, then makes a file; fails where a fault lies there.
 SCRIPT = """
@@ -70,14 +71,15 @@ def chains(monkeypatch, tmp_path):
 
     monkeypatch.setattr(module, 'StageBuilder', Builder)
     monkeypatch.setattr(module.Chain, 'figures', figures)
-    monkeypatch.setattr(module.Chain, 'judged', lambda chain: Seeds(chain))
+    monkeypatch.setattr(module.Chain, 'judged', lambda *given: Seeds(*given))
     return module
 
 
 class Seeds:
     """What is asked of stored seeds: half of their seed is the best threshold."""
 
-    def __init__(self, chain):
+    def __init__(self, chain, split):
+        assert split == chain.config.get('splits', {}).get('table')
         self.threshold = chain.seed / 2
 
     def seeds(self):
@@ -108,7 +110,7 @@ def table(chains, tmp_path, monkeypatch):
     module = importlib.import_module('refiner_table')
     config = dict(
         title='A table',
-        synthetic=dict(train=4, test=2),
+        data=dict(synthetic=dict(train=4, test=2)),
         classifier=dict(config='c.py'),
         segmentor=dict(config='s.py'),
         seeds=[0, 1],
@@ -182,6 +184,16 @@ def test_page(table):
     )
 
 
+def test_page_of_given_images(table):
+    module = importlib.import_module('refiner_table')
+    table()
+    report = json.loads((table.work / 'table.json').read_text())
+    splits = dict(tuning='Sets/mini.txt', table='Sets/rest.txt')
+    text = module.markdown(report | dict(data=dict(root='VOC'), splits=splits))
+    assert 'trainings with seeds 0, 1, labels of `rest`. Settings' in text
+    assert 'chosen on `mini` with seed 7, images that are not in the table' in text
+
+
 def test_a_failure_costs_no_other_chain_and_is_made_good(table):
     fault = table.work / 'journal.fault'
     fault.touch()
@@ -215,7 +227,7 @@ def test_settings_must_have_been_searched_as_they_are(table):
     with pytest.raises(ArtefactError, match='PAMR were not searched as its entry'):
         table('--cfg-options', 'refiners.1.refiner.type=threshold')
     with pytest.raises(ArtefactError, match='other settings of data or classifier'):
-        table('--cfg-options', 'synthetic.train=5')
+        table('--cfg-options', 'data.synthetic.train=5')
     with pytest.raises(ConfigError, match='no refiner PSA'):
         table('--only', 'PSA')
     (table.work / 'tuned.json').unlink()
@@ -273,6 +285,33 @@ def test_config_makes_pipelines(tmp_path):
         wanted = ['affinity_labels', 'refinement'] if 'refinement' in part else []
         assert stages == [*NAMES[:3], *wanted, *NAMES[3:]]
     assert StageBuilder is importlib.import_module('refiner_chains').StageBuilder
+
+
+def test_trainings_on_given_images_have_the_seed(tmp_path):
+    module = importlib.import_module('refiner_table')
+    config = module.read_table(str(PHOTOGRAPHS), {'data.root': str(tmp_path)})
+    (part,) = module.rows_of(config, ['PSA'])
+    chain = module.Chain(config, tmp_path, 2, 'PSA', part, part['refiner'])
+    stages = {stage.name: stage for stage in chain.pipeline().stages}
+    for name in ('classifier', 'refinement', 'segmentor'):
+        assert stages[name].settings['config']['randomness']['seed'] == 2
+    assert stages['data'].commands == ()
+
+
+def test_images_of_a_split_are_measured(chains, tmp_path):
+    made = tmp_path / 'seed_0/base/configs/classifier.py'
+    made.parent.mkdir(parents=True)
+    Config(dict(seed_dataloader=dict(dataset=dict(ann_file='all.txt')))).dump(made)
+    chain = chains.Chain({}, tmp_path, 0, 'base', {}, {})
+    for split, expected in ((None, 'all.txt'), ('few.txt', 'few.txt')):
+        config = chain.measured_images(split)
+        assert config.seed_dataloader.dataset.ann_file == expected
+
+
+def test_settings_are_not_searched_on_the_table(tmp_path):
+    module = importlib.import_module('refiner_table')
+    with pytest.raises(ConfigError, match='seed 1 is for the search of settings'):
+        module.read_table(str(CONFIG), {'tuning_seed': 1})
 
 
 def test_a_process_that_dies_is_told(chains, tmp_path, monkeypatch):

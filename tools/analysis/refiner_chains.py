@@ -46,7 +46,7 @@ class Chain:
     Args:
         config: The table's config.
         work_dir: Folder of all chains.
-        seed: Of the generator.
+        seed: Of the generator, or of the trainings where the images are given.
         label: Row of the table, ``base`` for what all rows of a seed share.
         part: The row's entry among ``refiners``.
         refiner: Settings that make its labels.
@@ -69,23 +69,48 @@ class Chain:
         """Folder of the chain."""
         return self.base.with_name(folder_name(self.label))
 
+    @property
+    def _table_split(self) -> str | None:
+        return self.config.get('splits', {}).get('table')
+
     def pipeline(self) -> Pipeline:
         """Return the pipeline."""
-        settings = dict(
-            data=dict(synthetic=dict(seed=self.seed, **self.config['synthetic'])),
-            classifier=self.config['classifier'],
-            segmentor=self.config['segmentor'],
-        )
+        data = dict(self.config['data'])
+        if 'synthetic' in data:
+            data['synthetic'] = dict(data['synthetic'], seed=self.seed)
+        settings: dict[str, Any] = dict(data=data)
+        for name in ('classifier', 'segmentor'):
+            settings[name] = self._seeded(self.config[name])
         if self.refiner:
             settings['labels'] = dict(refiner=self.refiner)
         if NETWORK in self.part:
-            settings[NETWORK] = self.part[NETWORK]
+            settings[NETWORK] = self._seeded(self.part[NETWORK])
         builder = StageBuilder(Config(settings), self.folder)
         return Pipeline(builder.build(), self.folder)
 
-    def judged(self, *, jobs: int = 1, folder: Path | None = None) -> Judged:
-        """Return the seeds and masks of the training images."""
+    def _seeded(self, part: dict[str, Any]) -> dict[str, Any]:
+        """Return a trained part with the chain's seed, unless that is the images'."""
+        if 'synthetic' in self.config['data']:
+            return part
+        seed = {'randomness.seed': self.seed}
+        return {**part, 'options': {**part.get('options', {}), **seed}}
+
+    def measured_images(self, split: str | None) -> Config:
+        """Return the classifier's config with the images that are measured.
+
+        Args:
+            split: List in place of the config's own, below the data set's folder.
+        """
         config = Config.fromfile(self.folder / 'configs/classifier.py')
+        if split is not None:
+            config.seed_dataloader.dataset.ann_file = split
+        return config
+
+    def judged(
+        self, split: str | None = None, *, jobs: int = 1, folder: Path | None = None
+    ) -> Judged:
+        """Return the seeds and masks of the images of a split, or of all."""
+        config = self.measured_images(split)
         images = load_tagged_images(config)
         store = ArtefactStore.open(self.folder / 'labels/seeds', SeedCodec())
         return Judged(store, images, mask_paths(config, MASKS), folder, jobs)
@@ -100,7 +125,7 @@ class Chain:
             copy_whole(self.base, self.folder)
         chain = self
         if self.label == RAW:
-            best = self.judged().seeds()['seed/threshold_best']
+            best = self.judged(self._table_split).seeds()['seed/threshold_best']
             refiner = dict(type='threshold', background_threshold=best)
             chain = replace(self, refiner=refiner)
         pipeline = chain.pipeline()
@@ -109,7 +134,7 @@ class Chain:
 
     def figures(self, pipeline: Pipeline) -> dict[str, Any]:
         """Return the figures of a finished chain, in percent."""
-        config = Config.fromfile(self.folder / 'configs/classifier.py')
+        config = self.measured_images(self._table_split)
         dataset = load_data_set(config, 'seed', MASKS)
         classes = dataset.metainfo['classes']
         boundaries = BoundaryTotals(len(classes), TOLERANCE)

@@ -4,10 +4,13 @@ python tools/analysis/refiner_table.py configs/_base_/studies/refiners_embedded.
     --tune --jobs 2
 python tools/analysis/refiner_table.py configs/_base_/studies/refiners_embedded.py \\
     --jobs 2 --out docs/studies/embedded/refiners
-The first command trains a classifier on the images of the tuning seed and searches each
-refiner's settings there, by the mIoU of its labels; the refiner with the highest is the
-winner. The second trains one classifier for each other seed, and on its seeds each
+The first command trains a classifier with the tuning seed and searches each refiner's
+settings there, by the mIoU of its labels; the refiner with the highest is the winner.
+The second trains one classifier for each seed of the table, and on its seeds each
 refiner with those settings and a segmentor on its labels; it writes OUT.md, OUT.json.
+Seeds are the generator's if the config's ``data`` is ``synthetic``. Else they are those
+of the trainings, and ``splits`` names the list of images that settings are searched on,
+``tuning``, and of those whose labels are in the ``table``.
 The row "seeds" takes the threshold that is best for the very seeds it labels, which no
 refiner is granted. A chain is a pipeline in a folder of its own, begun as a copy of its
 seed's finished classifier; one begun with other settings is refused: remove its folder.
@@ -43,7 +46,7 @@ from mmwsss.utils.digests import digest_json
 from mmwsss.utils.errors import ArtefactError, ConfigError
 
 TUNED = 'tuned.json'
-NEEDED = ('title', 'synthetic', 'classifier', 'segmentor', 'seeds', 'tuning_seed')
+NEEDED = ('title', 'data', 'classifier', 'segmentor', 'seeds', 'tuning_seed')
 TITLES = (
     'labels of training images, mIoU',
     'their boundary F',
@@ -56,12 +59,19 @@ def read_table(path: str, options: dict[str, Any]) -> dict[str, Any]:
     """Read the config of a table.
 
     Raises:
-        ConfigError: if it is absent or lacks a part, or an option names no setting.
+        ConfigError: if it is absent or lacks a part, an option names no setting, or
+            settings would be searched on what is in the table.
     """
     config = config_with(path, options)._cfg_dict.to_dict()
     lacking = [name for name in (*NEEDED, 'refiners') if name not in config]
     if lacking:
         raise ConfigError(f'{path} lacks {", ".join(lacking)}')
+    apart = 'splits' in config or config['tuning_seed'] not in config['seeds']
+    if not apart:
+        raise ConfigError(
+            f'{path}: seed {config["tuning_seed"]} is for the search of settings and '
+            'cannot be in the table too; choose another, or state splits'
+        )
     return config
 
 
@@ -98,7 +108,8 @@ def tune(
     ]
     use_threads(jobs)
     run_all(networks, [], jobs, NETWORK).check()
-    judged = base.judged(jobs=jobs, folder=work_dir / 'figures')
+    split = config.get('splits', {}).get('tuning')
+    judged = base.judged(split, jobs=jobs, folder=work_dir / 'figures')
     path = work_dir / TUNED
     tuned = dict(read_tuned(path, config) if path.exists() else {}) or dict(
         seed=seed, origin=origin_of(config), refiners={}
@@ -125,7 +136,8 @@ def tune(
 
 def origin_of(config: dict[str, Any]) -> str:
     """Return the digest of what the tuning seed's seeds are made from."""
-    return digest_json([config[k] for k in ('synthetic', 'classifier', 'tuning_seed')])
+    kept = ('data', 'classifier', 'tuning_seed', 'splits')
+    return digest_json([config.get(name) for name in kept])
 
 
 def read_tuned(path: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -186,7 +198,8 @@ def report_of(
         seeds=config['seeds'],
         classifier=config['classifier'],
         segmentor=config['segmentor'],
-        synthetic=config['synthetic'],
+        data=config['data'],
+        splits=config.get('splits'),
         tuned=tuned,
         rows=rows,
     )
@@ -200,19 +213,19 @@ def _plain(summary: Summary | None) -> dict[str, Any] | None:
 
 def markdown(report: dict[str, Any]) -> str:
     """Return the page of a table."""
-    tuned, seeds = report['tuned'], ', '.join(map(str, report['seeds']))
+    tuned = report['tuned']
     winner = tuned['refiners'][tuned['winner']]
+    images, tuned_on = _origins(report)
     head = (
         f'# {report["title"]}\n\n'
         f'Classifier `{report["classifier"]["config"]}`, segmentor '
-        f'`{report["segmentor"]["config"]}`; {report["synthetic"]["train"]} training '
-        f"and {report['synthetic']['test']} test images of each of the generator's "
-        f'seeds {seeds}. Settings, and {tuned["winner"]} as the winner (**bold**; its '
-        f'labels reach {winner["mIoU"]:.2f} there, the seeds {tuned["seeds"]:.2f}), '
-        f'were chosen on seed {tuned["seed"]}, which is not in the table. The row '
-        f'"{RAW}" takes the threshold that is best for the very seeds it labels. '
-        'Mean ± standard error over seeds in percent; in brackets the difference to '
-        f'"{RAW}", seed by seed, ± its standard error.\n\n'
+        f'`{report["segmentor"]["config"]}`; {images}. Settings, and '
+        f'{tuned["winner"]} as the winner (**bold**; its labels reach '
+        f'{winner["mIoU"]:.2f} there, the seeds {tuned["seeds"]:.2f}), were chosen on '
+        f'{tuned_on} not in the table. The row "{RAW}" takes the threshold that is '
+        'best for the very seeds it labels. Mean ± standard error over seeds in '
+        f'percent; in brackets the difference to "{RAW}", seed by seed, ± its standard '
+        'error.\n\n'
     )
     lines = [_line(['refiner', 'settings', *TITLES])]
     lines.append(_line(['---'] * (len(TITLES) + 2)))
@@ -221,6 +234,20 @@ def markdown(report: dict[str, Any]) -> str:
         chosen = in_words(row['chosen']) if 'chosen' in row else 'best threshold'
         lines.append(_line([name, chosen, *(_cell(row, figure) for figure in FIGURES)]))
     return head + '\n'.join(lines) + '\n'
+
+
+def _origins(report: dict[str, Any]) -> tuple[str, str]:
+    """Return what a table is of, and what its settings were chosen on."""
+    seeds, tuned = ', '.join(map(str, report['seeds'])), report['tuned']['seed']
+    if generated := report['data'].get('synthetic'):
+        images = f'{generated["train"]} training and {generated["test"]} test images'
+        return f"{images} of each of the generator's seeds {seeds}", (
+            f'seed {tuned}, which is'
+        )
+    splits = {name: Path(path).stem for name, path in report['splits'].items()}
+    return f'trainings with seeds {seeds}, labels of `{splits["table"]}`', (
+        f'`{splits["tuning"]}` with seed {tuned}, images that are'
+    )
 
 
 def _cell(row: dict[str, Any], figure: str) -> str:

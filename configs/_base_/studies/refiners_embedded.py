@@ -1,7 +1,7 @@
 # Refiners on the embedded data set (tools/analysis/refiner_table.py): one classifier a
 # seed of the generator, and on its seeds each refiner's labels and a segmentor.
 title = 'Refiners on the embedded data set'
-synthetic = dict(train=480, val=120, test=120)
+data = dict(synthetic=dict(train=480, val=120, test=120))
 classifier = dict(config='configs/acr/hybrid_embedded.py', options={})
 segmentor = dict(config='configs/segmentation/deeplabv2_embedded.py', options={})
 seeds = [0, 1, 2]

@@ -1,0 +1,5 @@
+# The same cells with a trained last stage.
+_base_ = '../rca_memory.py'
+title = 'RCA with a trained last stage: memory bank, prototypes and mixup'
+protocol = 'configs/_base_/studies/voc_tuned.py'
+config = 'configs/rca/lite0_tuned_voc.py'

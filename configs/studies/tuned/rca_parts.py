@@ -1,0 +1,44 @@
+# RCA's parts one by one with CAM, maps accumulated in each; the last stage is trained.
+_base_ = '../rca_parts.py'
+title = 'RCA with a trained last stage: contrast and aggregation'
+protocol = 'configs/_base_/studies/voc_tuned.py'
+config = 'configs/rca/lite0_tuned_voc.py'
+baseline = 'CAM'
+cells = [
+    dict(
+        label='CAM',
+        config='configs/cam/lite0_tuned_voc.py',
+        options={
+            'model.localization.scales': (1.0,),
+            'custom_hooks': [
+                dict(type='CountedRandomnessHook'),
+                dict(type='MapAccumulationHook'),
+            ],
+        },
+    ),
+    dict(
+        label='OAA++',
+        options={
+            'model.memory': None,
+            'model.contrast': None,
+            'model.aggregation': None,
+            'custom_hooks': [
+                dict(type='CountedRandomnessHook'),
+                dict(type='MapAccumulationHook'),
+            ],
+        },
+    ),
+    dict(
+        label='+RSC',
+        options={
+            'model.aggregation': None,
+            'custom_hooks': [
+                dict(type='CountedRandomnessHook'),
+                dict(type='RegionMemoryHook'),
+                dict(type='MapAccumulationHook'),
+            ],
+        },
+    ),
+    dict(label='+RSA', options={'model.contrast': None}),
+    dict(label='RCA'),
+]
