@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from mmwsss.apis.compared_images import ComparedImage
 from mmwsss.apis.compared_methods import Method, telling
 from mmwsss.apis.inferencer import WSSSInferencer
 from mmwsss.apis.inferencer_inputs import InputImage
-from mmwsss.functional.attention import attention_consistency
 from mmwsss.functional.views import (
     apply_dihedral,
     inverse_token_order,
@@ -85,23 +84,24 @@ def attention_pair(
     inputs = model.data_preprocessor(batch, False)['inputs']
     grid = model.backbone.grid(inputs)
     index = inverse_token_order(view, grid).to(inputs.device)
-    first, second = (
-        [attention.float() for attention in model.backbone(images).attentions[blocks]]
-        for images in (inputs, apply_dihedral(inputs, view))
+    whole = model.attend_pair(
+        inputs, apply_dihedral(inputs, view), lambda a: permute_attention(a, index)
     )
-    restored = [permute_attention(attention, index) for attention in second]
-    activation, affinity = attention_consistency(first, restored)
+    views = replace(
+        whole,
+        first=whole.first[blocks],
+        second=whole.second[blocks],
+        restored=whole.restored[blocks],
+    )
+    activation, affinity = views.consistency()
     pixels = torch.from_numpy(loaded.pixels)
     seen = apply_dihedral(pixels.permute(2, 0, 1), view).permute(1, 2, 0)
     return AttentionPair(
         image=loaded.pixels,
         view=seen.contiguous().numpy(),
-        first=_between_patches(first),
-        second=_between_patches(second),
-        restored=_between_patches(restored),
-        difference=_between_patches([(a - b).abs() for a, b in zip(first, restored)]),
-        activation=float(activation),
-        affinity=float(affinity),
+        patches=views.between_patches(),
+        activation=activation,
+        affinity=affinity,
     )
 
 
@@ -111,8 +111,3 @@ def _blocks(depth: int, block: int | None) -> slice:
     if not 0 <= block < depth:
         raise ConfigError(f'block: expected 0..{depth - 1}, got {block}')
     return slice(block, block + 1)
-
-
-def _between_patches(attentions: Sequence[Tensor]) -> Tensor:
-    """Return the mean over blocks of the patches' part, (n, n) on the CPU."""
-    return torch.stack([a[0, 1:, 1:] for a in attentions]).mean(0).cpu()

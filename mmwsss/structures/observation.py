@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from mmwsss.functional.attention import attention_consistency
 from mmwsss.structures.wsss_data_sample import WSSSDataSample
+
+
+@dataclass(frozen=True, eq=False)
+class PatchAttention:
+    """Attention between the n patches of an image and of its second view.
+
+    Args:
+        first: (n, n), of the image.
+        second: (n', n'), of the view in its own token order.
+        restored: (n, n), of the view in the image's token order.
+        difference: (n, n), distance of ``first`` and ``restored`` block by block.
+    """
+
+    first: Tensor
+    second: Tensor
+    restored: Tensor
+    difference: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +45,25 @@ class ViewAttention:
     first: list[Tensor]
     second: list[Tensor]
     restored: list[Tensor]
+
+    def between_patches(self) -> PatchAttention:
+        """Return means over the blocks, float32 on the CPU, without the class token."""
+        first, second, restored = (
+            torch.stack([attention[1:, 1:].float().cpu() for attention in blocks])
+            for blocks in (self.first, self.second, self.restored)
+        )
+        difference = (first - restored).abs()
+        means = [part.mean(0) for part in (first, second, restored, difference)]
+        return PatchAttention(*means)
+
+    def consistency(self) -> tuple[float, float]:
+        """Return activation and affinity consistency (ACR, eq. 4 and 5), L1."""
+        first, restored = (
+            [attention[None].float() for attention in blocks]
+            for blocks in (self.first, self.restored)
+        )
+        activation, affinity = attention_consistency(first, restored)
+        return float(activation), float(affinity)
 
 
 @dataclass(frozen=True, eq=False)

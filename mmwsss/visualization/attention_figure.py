@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
+from mmwsss.structures.observation import PatchAttention
 from mmwsss.visualization.overlays import Pixels
 from mmwsss.visualization.panels import HEAT, TITLE_SIZE, panels, show
 
@@ -18,32 +18,28 @@ BRIGHTEST = 0.995
 
 @dataclass(frozen=True, eq=False)
 class AttentionPair:
-    """Patch-to-patch attention of an image and of a view, n patches.
+    """An image and a view, and the attention between the patches of each.
 
     Args:
         image: (H, W, 3) RGB.
         view: (H', W', 3) RGB, as the network saw it.
-        first: (n, n) of the image, mean over blocks.
-        second: (n, n) of the view, in its own order.
-        restored: (n, n), the view's in the order of the image.
-        difference: (n, n), distance of both, block by block, mean over blocks.
+        patches: The attention of both.
         activation: Activation consistency (ACR, eq. 4), L1.
-        affinity: Affinity consistency (eq. 5), L1: the mean of ``difference``.
+        affinity: Affinity consistency (eq. 5), L1: the mean of the difference.
     """
 
     image: Pixels
     view: Pixels
-    first: Tensor
-    second: Tensor
-    restored: Tensor
-    difference: Tensor
+    patches: PatchAttention
     activation: float
     affinity: float
 
     @property
     def scale(self) -> float:
         """Value that is drawn brightest."""
-        entries = torch.cat([self.first.flatten(), self.second.flatten()])
+        entries = torch.cat(
+            [self.patches.first.flatten(), self.patches.second.flatten()]
+        )
         # torch's quantile takes no more than some millions
         rank = max(1, round(BRIGHTEST * entries.numel()))
         return float(entries.kthvalue(rank).values)
@@ -61,10 +57,10 @@ def attention_figure(rows: Sequence[tuple[str, AttentionPair]], *, view: str) ->
         settings = dict(cmap=HEAT, vmin=0, vmax=pair.scale)
         show(line[0], pair.image, 'image')
         show(line[1], pair.view, f'view: {view}')
-        show(line[2], pair.first, 'A of the image', **settings)
-        show(line[3], pair.second, "A' of the view", **settings)
-        show(line[4], pair.restored, "A' moved back", **settings)
+        show(line[2], pair.patches.first, 'A of the image', **settings)
+        show(line[3], pair.patches.second, "A' of the view", **settings)
+        show(line[4], pair.patches.restored, "A' moved back", **settings)
         mean = f'difference, mean {pair.affinity:.2e}'
-        show(line[5], pair.difference, mean, **settings)
+        show(line[5], pair.patches.difference, mean, **settings)
         line[0].set_ylabel(label, fontsize=TITLE_SIZE)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmwsss.functional.attention import attention_consistency
 from mmwsss.functional.localization import maps_to_image
 from mmwsss.functional.projection import principal_plane
 from mmwsss.structures.observation import MemoryState, Observation, ViewAttention
@@ -169,23 +169,17 @@ def affinity_figure(seen: Sequence[Observation], *, title: str) -> Figure:
 
 
 def _affinity(seen: Observation, views: ViewAttention) -> list[Panel]:
-    first, second, restored = (
-        torch.stack([block[1:, 1:].float() for block in blocks]).cpu()
-        for blocks in (views.first, views.second, views.restored)
-    )
-    difference = (first - restored).abs().mean(0).numpy()
-    own, other, back = (blocks.mean(0).numpy() for blocks in (first, second, restored))
-    top = float(np.quantile(own, TOP_SHARE))
-    return [
-        Panel(f'{_name(seen)}:\nA of the image, 0 to {top:.3g}', own, top),
-        Panel("A' of the second view", other, top),
-        Panel("A', rows and columns moved back", back, top),
-        Panel(
-            f'difference, same shades,\nmean {float(difference.mean()):.3g}',
-            difference,
-            top,
+    patches = views.between_patches()
+    top = float(np.quantile(patches.first.numpy(), TOP_SHARE))
+    titles = {
+        f'{_name(seen)}:\nA of the image, 0 to {top:.3g}': patches.first,
+        "A' of the second view": patches.second,
+        "A', rows and columns moved back": patches.restored,
+        f'difference, same shades,\nmean {float(patches.difference.mean()):.3g}': (
+            patches.difference
         ),
-    ]
+    }
+    return [Panel(title, matrix.numpy(), top) for title, matrix in titles.items()]
 
 
 def consistency_scalars(seen: Sequence[Observation]) -> dict[str, float]:
@@ -193,20 +187,11 @@ def consistency_scalars(seen: Sequence[Observation]) -> dict[str, float]:
 
     Without the weights of the loss; nothing where no image has two views.
     """
-    pairs = [
-        attention_consistency(
-            *([b[None].float() for b in blocks] for blocks in (v.first, v.restored))
-        )
-        for v in (one.views for one in seen)
-        if v is not None
-    ]
+    pairs = [one.views.consistency() for one in seen if one.views is not None]
     if not pairs:
         return {}
     names = 'views/activation_l1', 'views/affinity_l1'
-    return {
-        name: float(torch.stack(values).mean())
-        for name, values in zip(names, zip(*pairs))
-    }
+    return {name: statistics.fmean(values) for name, values in zip(names, zip(*pairs))}
 
 
 def memory_scalars(memory: MemoryState) -> dict[str, float]:

@@ -74,15 +74,16 @@ def test_matrices_are_those_of_both_passes(place, view, block):
             for j in range(16):
                 other = two[1 + order[i], 1 + order[j]]
                 distances[t, i, j] = abs(one[1 + i, 1 + j] - other)
-    np.testing.assert_allclose(pair.difference, distances.mean(0), atol=1e-6)
+    patches = pair.patches
+    np.testing.assert_allclose(patches.difference, distances.mean(0), atol=1e-6)
     assert pair.affinity == pytest.approx(distances.mean(), abs=1e-7)
-    assert pair.affinity == pytest.approx(float(pair.difference.mean()), abs=1e-7)
+    assert pair.affinity == pytest.approx(float(patches.difference.mean()), abs=1e-7)
     assert pair.activation == pytest.approx(np.mean(activation), abs=1e-7)
     assert pair.affinity > 1e-4
-    for matrix, blocks in ((pair.first, first), (pair.second, second)):
+    for matrix, blocks in ((patches.first, first), (patches.second, second)):
         np.testing.assert_allclose(matrix, np.mean(blocks, 0)[1:, 1:], atol=1e-6)
     for i, j in ((0, 5), (7, 2)):
-        assert pair.restored[i, j] == pair.second[order[i], order[j]]
+        assert patches.restored[i, j] == patches.second[order[i], order[j]]
     shown = {'hflip': pair.image[:, ::-1], 'rot90': np.rot90(pair.image)}[view]
     np.testing.assert_array_equal(pair.view, shown)
 
@@ -90,7 +91,7 @@ def test_matrices_are_those_of_both_passes(place, view, block):
 def test_view_that_changes_nothing_differs_by_nothing(place):
     method, image = place
     (pair,) = attention_pairs(method, [image], view='identity')
-    assert pair.affinity == pair.activation == float(pair.difference.max()) == 0
+    assert pair.affinity == pair.activation == float(pair.patches.difference.max()) == 0
 
 
 def test_what_has_no_such_attention(place):

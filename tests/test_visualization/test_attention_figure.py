@@ -3,22 +3,22 @@
 import numpy as np
 import torch
 
+from mmwsss.structures.observation import PatchAttention
 from mmwsss.visualization.attention_figure import AttentionPair, attention_figure
 
 
 def pair(**changes):
     first = torch.arange(400.0).view(20, 20)
     made = dict(
+        first=first, second=first.flip(0), restored=first / 2, difference=first / 2
+    )
+    return AttentionPair(
         image=np.zeros((4, 4, 3), np.uint8),
         view=np.ones((4, 4, 3), np.uint8),
-        first=first,
-        second=first.flip(0),
-        restored=first / 2,
-        difference=first / 2,
+        patches=PatchAttention(**made | changes),
         activation=0.25,
         affinity=0.00123,
     )
-    return AttentionPair(**made | changes)
 
 
 def test_a_row_holds_both_images_and_four_matrices():
@@ -26,9 +26,10 @@ def test_a_row_holds_both_images_and_four_matrices():
     figure = attention_figure([('ACR\na', shown), ('CAM\na', shown)], view='hflip')
     assert len(figure.axes) == 12
     arrays = [axes.images[0].get_array() for axes in figure.axes[:6]]
-    names = ('image', 'view', 'first', 'second', 'restored', 'difference')
-    for array, name in zip(arrays, names):
-        np.testing.assert_array_equal(array, np.asarray(getattr(shown, name)))
+    patches = shown.patches
+    matrices = (patches.first, patches.second, patches.restored, patches.difference)
+    for array, drawn in zip(arrays, (shown.image, shown.view, *matrices)):
+        np.testing.assert_array_equal(array, np.asarray(drawn))
     titles = [axes.get_title() for axes in figure.axes[:6]]
     assert titles[1] == 'view: hflip'
     assert titles[5] == 'difference, mean 1.23e-03'

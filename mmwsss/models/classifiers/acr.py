@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -122,13 +122,26 @@ class ACRClassifier(WSSSClassifier):
         """
         if self.view is None:
             return None
-        grid = self.backbone.grid(inputs)
+        self.backbone.grid(inputs)
         draws = replace(StepDraws.of(data_samples), iteration=0)
         view, restore = self.view(inputs, stride=self.backbone.stride, draws=draws)
+        return self.attend_pair(inputs, view, restore)
+
+    @torch.no_grad()
+    def attend_pair(
+        self, inputs: Tensor, view: Tensor, restore: Callable[[Tensor], Tensor]
+    ) -> ViewAttention:
+        """Return the attention of an image (1, 3, H, W) and of a given view of it.
+
+        Args:
+            inputs: The image.
+            view: (1, 3, H', W').
+            restore: Attention of the view to the image's token order.
+        """
         first, second = self._run_both(inputs, view)
         return ViewAttention(
             view=view[0],
-            grid=grid,
+            grid=self.backbone.grid(inputs),
             first=[attention[0] for attention in first.attentions],
             second=[attention[0] for attention in second.attentions],
             restored=[restore(attention)[0] for attention in second.attentions],
