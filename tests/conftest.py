@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from PIL import Image
@@ -83,6 +83,14 @@ def voc_root(tmp_path):
         lines = ''.join(f'{n} {VOC_TAGS[n]}\n' for n in names)
         (lists / f'{split}_tags.txt').write_text(lines)
     return root
+
+
+@pytest.fixture
+def at_iteration():
+    """Let losses believe that a training of so many iterations is at one of them."""
+    hub = MessageHub.get_current_instance()
+    yield lambda iteration, of: hub.update_info_dict(dict(iter=iteration, max_iters=of))
+    hub.update_info_dict(dict(iter=0, max_iters=0))
 
 
 @pytest.fixture(scope='session')

@@ -7,10 +7,5 @@ _base_ = [
     '../_base_/schedules/cached_5e.py',
     '../_base_/default_runtime.py',
 ]
-iterations = 92 * _base_.max_epochs  # 1,464 images, 16 at a time
-model = dict(
-    backbone=dict(img_size=224),
-    consistency=dict(ramp=(iterations * 5 // 10, iterations * 6 // 10)),
-    warm_start=dict(last_iteration=iterations * 6 // 10),
-)
+model = dict(backbone=dict(img_size=224))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

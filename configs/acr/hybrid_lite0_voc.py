@@ -6,11 +6,6 @@ _base_ = [
     '../_base_/schedules/lite0_8e.py',
     '../_base_/default_runtime.py',
 ]
-iterations = 92 * _base_.max_epochs  # 1,464 images, 16 at a time
-model = dict(
-    consistency=dict(ramp=(iterations * 5 // 10, iterations * 6 // 10)),
-    warm_start=dict(last_iteration=iterations * 6 // 10),
-)
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'patch_embed.backbone': dict(lr_mult=0.2)})
 )

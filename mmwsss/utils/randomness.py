@@ -119,6 +119,13 @@ def training_epoch() -> int:
     return int(MessageHub.get_current_instance().get_info('epoch', 0) or 0)
 
 
+def training_share() -> float:
+    """Return the part of the running training that is over, in [0, 1); 0 outside."""
+    hub = MessageHub.get_current_instance()
+    whole = int(hub.get_info('max_iters', 0) or 0)
+    return training_step()[1] / whole if whole else 0.0
+
+
 @dataclass(frozen=True)
 class StepDraws:
     """The draws of one training step, apart for each image and for the batch.

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from mmengine.logging import MessageHub
 
 from mmwsss.models.losses import AttentionConsistencyLoss
 from mmwsss.registry import MODELS
@@ -13,13 +12,6 @@ FIRST = [torch.zeros(1, 3, 3), torch.zeros(1, 3, 3)]
 SECOND = [torch.zeros(1, 3, 3), torch.zeros(1, 3, 3)]
 SECOND[0][0, 0] = torch.tensor([9.0, 0.2, 0.6])
 SECOND[1][0, 2] = torch.tensor([9.0, 0.8, 0.0])
-
-
-@pytest.fixture
-def iteration():
-    hub = MessageHub.get_current_instance()
-    yield lambda value: hub.update_info('iter', value)
-    hub.update_info('iter', 0)
 
 
 @pytest.mark.parametrize(
@@ -45,15 +37,15 @@ def test_weights_of_the_paper_are_the_default():
 
 
 @pytest.mark.parametrize(
-    ('at', 'share'), [(0, 0.0), (10, 0.0), (15, 0.25), (20, 0.5), (30, 1.0), (99, 1.0)]
+    ('at', 'share'), [(0, 0.0), (20, 0.0), (30, 0.25), (40, 0.5), (60, 1.0), (79, 1.0)]
 )
-def test_ramp_grows_with_the_running_iteration(iteration, at, share):
-    iteration(at)
-    loss = AttentionConsistencyLoss(alpha=2.0, beta=4.0, ramp=(10, 30))
+def test_ramp_grows_with_the_training(at_iteration, at, share):
+    at_iteration(at, of=80)
+    loss = AttentionConsistencyLoss(alpha=2.0, beta=4.0, ramp=(0.25, 0.75))
     found = loss(FIRST, SECOND)
     assert found['loss_activation'].item() == pytest.approx(share * 2 * 0.2)
     assert found['loss_affinity'].item() == pytest.approx(share * 4 * 0.1)
-    assert AttentionConsistencyLoss().progress(at) == 1.0
+    assert AttentionConsistencyLoss().progress(at / 80) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -62,8 +54,9 @@ def test_ramp_grows_with_the_running_iteration(iteration, at, share):
         (dict(distance='L1'), "distance: expected one of .*'l1'.* got 'L1'"),
         (dict(alpha=-1.0), 'must be >= 0, got -1.0 and 100.0'),
         (dict(beta=-2.0), 'must be >= 0, got 100.0 and -2.0'),
-        (dict(ramp=(5, 5)), r'first < last iteration, got \(5, 5\)'),
-        (dict(ramp=(-1, 5)), r'first < last iteration, got \(-1, 5\)'),
+        (dict(ramp=(0.5, 0.5)), r'0 <= first < last <= 1, got \(0.5, 0.5\)'),
+        (dict(ramp=(-0.1, 0.5)), r'0 <= first < last <= 1, got \(-0.1, 0.5\)'),
+        (dict(ramp=(100, 200)), r'0 <= first < last <= 1, got \(100, 200\)'),
     ],
 )
 def test_values_that_are_refused(settings, message):

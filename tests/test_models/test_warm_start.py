@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from model_builders import images, sample, tiny_acr, tiny_vit
 
 from mmwsss.models.backbones.attention_vit import ViTOutput
@@ -18,13 +17,6 @@ UNIFORM = torch.full((1, 3, 3), 1 / 3)
 OUTPUT = ViTOutput(torch.zeros(1, 3, 2), [UNIFORM, UNIFORM], EMBEDDING)
 
 
-@pytest.fixture
-def iteration():
-    hub = MessageHub.get_current_instance()
-    yield lambda value: hub.update_info('iter', value)
-    hub.update_info('iter', 0)
-
-
 @pytest.mark.parametrize(('weight', 'temperature'), [(1.0, 1.0), (0.1, 0.5)])
 def test_weighted_divergence_by_hand(weight, temperature):
     loss = AttentionWarmStartLoss(loss_weight=weight, temperature=temperature)
@@ -35,10 +27,10 @@ def test_weighted_divergence_by_hand(weight, temperature):
     assert found['loss_warm_start'].item() == pytest.approx(weight * divergence)
 
 
-def test_it_ends_where_it_is_told(iteration):
-    ending, lasting = (AttentionWarmStartLoss(last_iteration=n) for n in (7, None))
+def test_it_ends_where_it_is_told(at_iteration):
+    ending, lasting = (AttentionWarmStartLoss(until=share) for share in (0.7, None))
     for step, is_on in ((0, True), (6, True), (7, False), (8, False)):
-        iteration(step)
+        at_iteration(step, of=10)
         assert bool(ending(OUTPUT)) == is_on
         assert lasting(OUTPUT)
 
@@ -47,6 +39,12 @@ def test_it_ends_where_it_is_told(iteration):
 def test_temperature_must_be_positive(temperature):
     with pytest.raises(ConfigError, match=f'must be positive, got {temperature}'):
         AttentionWarmStartLoss(temperature=temperature)
+
+
+@pytest.mark.parametrize('until', [0.0, 1.5, 276])
+def test_its_end_is_a_share(until):
+    with pytest.raises(ConfigError, match=f'above 0 up to 1, got {until}'):
+        AttentionWarmStartLoss(until=until)
 
 
 def test_registered_and_mistyped():

@@ -81,8 +81,7 @@ class Setup:
     def __init__(self, config: str, args: Namespace, device: torch.device) -> None:
         init_default_scope('mmwsss')
         hub = MessageHub.get_current_instance()
-        hub.update_info('iter', LATE)
-        hub.update_info('epoch', LATE)
+        hub.update_info_dict(dict(iter=LATE, max_iters=LATE, epoch=LATE))
         found = Config.fromfile(find_config(config))
         size = found.get('crop_size') or found.image_size
         self.args, self.size = args, tuple(size)

@@ -13,10 +13,14 @@ model = dict(
         ),
         view=dict(type='DihedralView', elements=('hflip',)),
         consistency=dict(
-            type='AttentionConsistencyLoss', alpha=100.0, beta=100.0, distance='l1'
+            type='AttentionConsistencyLoss',
+            alpha=100.0,
+            beta=100.0,
+            distance='l1',
+            ramp=(0.5, 0.6),
         ),
         warm_start=dict(
-            type='AttentionWarmStartLoss', loss_weight=1.0, temperature=0.15
+            type='AttentionWarmStartLoss', loss_weight=1.0, temperature=0.15, until=0.6
         ),
         localization=dict(start_block=0),
     ),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmwsss.functional.attention import DISTANCES, attention_consistency
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import ConfigError
-from mmwsss.utils.randomness import training_step
+from mmwsss.utils.randomness import training_share
 
 
 @MODELS.register_module()
@@ -20,8 +20,8 @@ class AttentionConsistencyLoss(nn.Module):
         alpha: Weight of the activation consistency.
         beta: Weight of the affinity consistency.
         distance: ``l1``, ``l2`` (squared) or ``smooth_l1``.
-        ramp: Iterations (first, last) between which both weights grow linearly from
-            0; None, as in the paper, is their full value from the start.
+        ramp: Shares (first, last) of the training between which both weights grow
+            linearly from 0; None, as in the paper, is their full value from the start.
 
     Raises:
         ConfigError: if a weight is negative or ``distance`` or ``ramp`` is not valid.
@@ -33,7 +33,7 @@ class AttentionConsistencyLoss(nn.Module):
         alpha: float = 100.0,
         beta: float = 100.0,
         distance: str = 'l1',
-        ramp: tuple[int, int] | None = None,
+        ramp: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if distance not in DISTANCES:
@@ -42,8 +42,11 @@ class AttentionConsistencyLoss(nn.Module):
             )
         if min(alpha, beta) < 0:
             raise ConfigError(f'alpha and beta must be >= 0, got {alpha} and {beta}')
-        if ramp is not None and not 0 <= ramp[0] < ramp[1]:
-            raise ConfigError(f'ramp must be 0 <= first < last iteration, got {ramp}')
+        if ramp is not None and not 0 <= ramp[0] < ramp[1] <= 1:
+            raise ConfigError(
+                'ramp must be shares of the training, 0 <= first < last <= 1, got '
+                f'{ramp}'
+            )
         self.alpha, self.beta, self.distance, self.ramp = alpha, beta, distance, ramp
 
     def forward(
@@ -61,15 +64,15 @@ class AttentionConsistencyLoss(nn.Module):
         activation, affinity = attention_consistency(
             first, second, distance=self.distance
         )
-        progress = self.progress(training_step()[1])
+        progress = self.progress(training_share())
         return dict(
             loss_activation=self.alpha * progress * activation,
             loss_affinity=self.beta * progress * affinity,
         )
 
-    def progress(self, iteration: int) -> float:
-        """Return the share, in [0, 1], of the weights at an iteration."""
+    def progress(self, share: float) -> float:
+        """Return the part of the weights, in [0, 1], at a share of the training."""
         if self.ramp is None:
             return 1.0
         first, last = self.ramp
-        return min(1.0, max(0.0, (iteration - first) / (last - first)))
+        return min(1.0, max(0.0, (share - first) / (last - first)))

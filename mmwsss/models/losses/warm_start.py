@@ -8,7 +8,7 @@ from mmwsss.functional.attention import attention_divergence, feature_affinity
 from mmwsss.models.backbones.attention_vit import ViTOutput
 from mmwsss.registry import MODELS
 from mmwsss.utils.errors import ConfigError
-from mmwsss.utils.randomness import training_step
+from mmwsss.utils.randomness import training_share
 
 
 @MODELS.register_module()
@@ -22,10 +22,10 @@ class AttentionWarmStartLoss(nn.Module):
     Args:
         loss_weight: Weight of the divergence.
         temperature: Of the softmax over cosine similarities.
-        last_iteration: Iteration from which the loss is off; None keeps it on.
+        until: Share of the training after which the loss is off; None keeps it on.
 
     Raises:
-        ConfigError: if ``temperature`` is not positive.
+        ConfigError: if ``temperature`` is not positive or ``until`` no share.
     """
 
     def __init__(
@@ -33,18 +33,20 @@ class AttentionWarmStartLoss(nn.Module):
         *,
         loss_weight: float = 1.0,
         temperature: float = 0.15,
-        last_iteration: int | None = None,
+        until: float | None = None,
     ) -> None:
         super().__init__()
         if temperature <= 0:
             raise ConfigError(f'temperature must be positive, got {temperature}')
-        self.loss_weight, self.temperature = loss_weight, temperature
-        self.last_iteration = last_iteration
+        if until is not None and not 0 < until <= 1:
+            raise ConfigError(
+                f'until must be a share of the training, above 0 up to 1, got {until}'
+            )
+        self.loss_weight, self.temperature, self.until = loss_weight, temperature, until
 
     def forward(self, output: ViTOutput) -> dict[str, Tensor]:
         """Return ``loss_warm_start`` of a pass, or nothing once it is off."""
-        iteration = training_step()[1]
-        if self.last_iteration is not None and iteration >= self.last_iteration:
+        if self.until is not None and training_share() >= self.until:
             return {}
         target = feature_affinity(
             output.embedding[:, 1:].detach(), temperature=self.temperature
