@@ -162,6 +162,28 @@ def test_epochs_of_a_loop_without_any(tmp_path):
         runner.train()
 
 
+class Contrasting(Remembering):
+    """Its memory is in a part, as that of a composed classifier."""
+
+    def __init__(self, contrast_from):
+        super().__init__()
+        self.part = nn.Module()
+        self.part.contrast, self.part.contrast_from = nn.Identity(), contrast_from
+
+
+def test_contrast_that_would_never_begin(tmp_path):
+    def run(contrast_from, *, by_epoch):
+        model, folder = Contrasting(contrast_from), tmp_path / f'{contrast_from}'
+        make_runner(
+            folder, model, [MEMORY], checkpoint=EVERY, by_epoch=by_epoch
+        ).train()
+        return int(model.written)
+
+    with pytest.raises(ConfigError, match='contrast_from=2 counts epochs'):
+        run(2, by_epoch=False)
+    assert run(0, by_epoch=False) == run(1, by_epoch=True) == EPOCHS * EPOCH_ITERS
+
+
 def test_interval_below_one():
     with pytest.raises(ConfigError, match='interval must be at least 1, got 0'):
         PrototypeRefreshHook(interval=0)

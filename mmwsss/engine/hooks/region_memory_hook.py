@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from mmengine.hooks import EMAHook, Hook, SyncBuffersHook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
 
-from mmwsss.engine.model_methods import model_method
+from mmwsss.engine.model_methods import model_method, unwrap
 from mmwsss.registry import HOOKS
 from mmwsss.utils.errors import ConfigError
 
@@ -25,8 +26,8 @@ class RegionMemoryHook(Hook):
         """Check the model and the other hooks.
 
         Raises:
-            ConfigError: if the model has no ``update_memory``, or another hook
-                averages buffers.
+            ConfigError: if the model has no ``update_memory``, another hook averages
+                buffers, or the loop knows no epoch in which the contrast begins.
         """
         if any(isinstance(hook, SyncBuffersHook) for hook in runner.hooks):
             raise ConfigError(
@@ -40,6 +41,8 @@ class RegionMemoryHook(Hook):
                 'counts; take update_buffers off, buffers are copied without it'
             )
         model_method(runner, 'update_memory', hook=self, model_type=MODEL)
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            _check_begins(unwrap(runner.model))
 
     def after_train_iter(
         self,
@@ -50,3 +53,14 @@ class RegionMemoryHook(Hook):
     ) -> None:
         """Write."""
         model_method(runner, 'update_memory', hook=self, model_type=MODEL)()
+
+
+def _check_begins(model: nn.Module) -> None:
+    """Check that no contrast waits for an epoch, in a loop that counts none."""
+    for part in model.modules():
+        first = getattr(part, 'contrast_from', 0)
+        if getattr(part, 'contrast', None) is not None and int(first) > 0:
+            raise ConfigError(
+                f'contrast_from={first} counts epochs, of which an iteration-based '
+                'loop has none; set contrast_from=0 there'
+            )
