@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
+from PIL import Image
 
 from mmwsss.apis.feature_cache import cache_features
 from mmwsss.apis.seeds import load_tagged_images, loader_of
 from mmwsss.datasets.transforms import LoadFeatures
+from mmwsss.models.backbones import CachedFeatures
 from mmwsss.registry import MODELS, TRANSFORMS
 from mmwsss.structures.feature_record import FeatureCodec, FeatureRecord
 from mmwsss.utils.errors import ArtefactError, ConfigError
@@ -134,6 +137,39 @@ def test_flips_of_the_pipeline_reach_the_mirror_images_features(tmp_path):
     assert (results['img_shape'], results['ori_shape']) == ((2, 3), (20, 30))
     assert np.array_equal(results['img'].transpose(2, 0, 1), pairs)
     assert np.array_equal(flip(results)['img'].transpose(2, 0, 1), pairs[..., ::-1])
+
+
+def test_labels_of_a_segmentor_turn_with_the_features(tmp_path):
+    """Labels shrink by themselves; the picked half is the mirror image's."""
+    config = Config.fromfile(
+        CONFIGS.parent / 'segmentation/deeplabv2_lite0_cached_voc.py'
+    )
+    pairs = np.arange(2 * 3 * 5, dtype=np.float16).reshape(5, 2, 3)
+    pairs[-1] = [-1, 0, 1]
+    store_one(tmp_path / 'store', FeatureRecord(pairs, (8, 8)))
+    label = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(label).save(tmp_path / 'one.png')
+    steps = config.train_dataloader.dataset.pipeline[1:]
+    steps[0].root = str(tmp_path / 'store')
+    steps[2].transforms[0].scale = (4, 4)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        for flipped in (False, True):
+            steps[3].prob = float(flipped)
+            given = dict(
+                img_path='one.jpg',
+                seg_map_path=str(tmp_path / 'one.png'),
+                seg_fields=[],
+                reduce_zero_label=False,
+                label_map=None,
+            )
+            results = Compose(steps)(given)
+            expected = label[::2, ::2][:, :: -1 if flipped else 1]
+            found = results['data_samples'].gt_sem_seg.data
+            assert np.array_equal(found[0], expected)
+            backbone = CachedFeatures(channels=2)
+            (features,) = backbone(results['inputs'][None])
+            half = pairs[2:4][..., ::-1] if flipped else pairs[:2]
+            assert np.array_equal(features[0], half)
 
 
 def store_one(folder, record):
