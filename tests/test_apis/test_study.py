@@ -302,6 +302,9 @@ def test_environment_of_jobs(monkeypatch):
     assert environment_of(0, jobs=5, device='auto')['CUDA_VISIBLE_DEVICES'] == '7'
     assert environment_of(0, jobs=5, device='auto')['OMP_NUM_THREADS'] == '3'
     assert environment_of(0, jobs=99, device='auto')['OMP_NUM_THREADS'] == '1'
+    assert environment_of(0, jobs=1, device='cpu')['MALLOC_MMAP_MAX_'] == '0'
+    monkeypatch.setenv('MALLOC_MMAP_MAX_', '9')
+    assert environment_of(0, jobs=1, device='cpu')['MALLOC_MMAP_MAX_'] == '9'
 
 
 def test_processes_are_ended_when_the_time_is_up(tmp_path):
