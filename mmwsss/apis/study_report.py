@@ -189,7 +189,8 @@ def seeds_figure(table: Mapping[str, Any], split: str, figure: str) -> Figure:
         axes.axvline(base['mean'], color='C1', linewidth=0.8, linestyle=':')
     axes.set_yticks(range(len(rows)), labels=list(rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set(xlabel=figure, title=f'{table["title"]}, {split}')
+    axes.set(xlabel=figure)
+    picture.suptitle(f'{table["title"]}\n{split}', fontsize='medium')
     return picture
 
 
@@ -209,7 +210,7 @@ def curves_figure(study: Study, work_dir: Path, test: Measurement) -> Figure | N
     if not axes.lines:
         return None
     axes.set(xlabel='background threshold', ylabel='mIoU, %')
-    axes.set_title(f'{study.title}, {test.name}')
+    picture.suptitle(f'{study.title}\n{test.name}', fontsize='medium')
     axes.legend(fontsize='small')
     return picture
 
