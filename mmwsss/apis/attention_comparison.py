@@ -18,7 +18,7 @@ from mmwsss.functional.views import (
 )
 from mmwsss.models.classifiers import ACRClassifier
 from mmwsss.utils.errors import ConfigError
-from mmwsss.visualization.attention_figure import AttentionPair
+from mmwsss.visualization.attention_figure import AttentionPair, view_consistency
 
 
 def attention_pairs(
@@ -93,7 +93,7 @@ def attention_pair(
         second=whole.second[blocks],
         restored=whole.restored[blocks],
     )
-    activation, affinity = views.consistency()
+    activation, affinity = view_consistency(views)
     pixels = torch.from_numpy(loaded.pixels)
     seen = apply_dihedral(pixels.permute(2, 0, 1), view).permute(1, 2, 0)
     return AttentionPair(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmwsss.functional.attention import attention_consistency
 from mmwsss.structures.wsss_data_sample import WSSSDataSample
 
 
@@ -55,15 +54,6 @@ class ViewAttention:
         difference = (first - restored).abs()
         means = [part.mean(0) for part in (first, second, restored, difference)]
         return PatchAttention(*means)
-
-    def consistency(self) -> tuple[float, float]:
-        """Return activation and affinity consistency (ACR, eq. 4 and 5), L1."""
-        first, restored = (
-            [attention[None].float() for attention in blocks]
-            for blocks in (self.first, self.restored)
-        )
-        activation, affinity = attention_consistency(first, restored)
-        return float(activation), float(affinity)
 
 
 @dataclass(frozen=True, eq=False)

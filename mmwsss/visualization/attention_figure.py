@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from matplotlib.figure import Figure
 
-from mmwsss.structures.observation import PatchAttention
+from mmwsss.functional.attention import attention_consistency
+from mmwsss.structures.observation import PatchAttention, ViewAttention
 from mmwsss.visualization.overlays import Pixels
 from mmwsss.visualization.panels import HEAT, TITLE_SIZE, panels, show
 
@@ -43,6 +44,16 @@ class AttentionPair:
         # torch's quantile takes no more than some millions
         rank = max(1, round(BRIGHTEST * entries.numel()))
         return float(entries.kthvalue(rank).values)
+
+
+def view_consistency(views: ViewAttention) -> tuple[float, float]:
+    """Return activation and affinity consistency of two views (ACR, eq. 4, 5), L1."""
+    first, restored = (
+        [attention[None].float() for attention in blocks]
+        for blocks in (views.first, views.restored)
+    )
+    activation, affinity = attention_consistency(first, restored)
+    return float(activation), float(affinity)
 
 
 def attention_figure(rows: Sequence[tuple[str, AttentionPair]], *, view: str) -> Figure:

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmwsss.functional.localization import maps_to_image
 from mmwsss.functional.projection import principal_plane
 from mmwsss.structures.observation import MemoryState, Observation, ViewAttention
+from mmwsss.visualization.attention_figure import view_consistency
 from mmwsss.visualization.examples import FIGURE_DPI, Painter
 from mmwsss.visualization.overlays import HEAT_COLOURS, MAX_VALUE, Pixels, heat_overlay
 
@@ -187,7 +188,7 @@ def consistency_scalars(seen: Sequence[Observation]) -> dict[str, float]:
 
     Without the weights of the loss; nothing where no image has two views.
     """
-    pairs = [one.views.consistency() for one in seen if one.views is not None]
+    pairs = [view_consistency(one.views) for one in seen if one.views is not None]
     if not pairs:
         return {}
     names = 'views/activation_l1', 'views/affinity_l1'
