@@ -66,8 +66,7 @@ def read_table(path: str, options: dict[str, Any]) -> dict[str, Any]:
     lacking = [name for name in (*NEEDED, 'refiners') if name not in config]
     if lacking:
         raise ConfigError(f'{path} lacks {", ".join(lacking)}')
-    apart = 'splits' in config or config['tuning_seed'] not in config['seeds']
-    if not apart:
+    if 'splits' not in config and config['tuning_seed'] in config['seeds']:
         raise ConfigError(
             f'{path}: seed {config["tuning_seed"]} is for the search of settings and '
             'cannot be in the table too; choose another, or state splits'

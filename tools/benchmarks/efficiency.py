@@ -26,7 +26,7 @@ from measuring import (
     print_peak,
     report,
 )
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -57,18 +57,6 @@ LATE = 10**9
 """Iteration and epoch at which every loss has begun and every warm start has ended."""
 
 
-def without_weights(node: Any) -> Any:
-    """Return a config in which no part reads weights from a file."""
-    if isinstance(node, dict):
-        return ConfigDict(
-            {
-                key: False if key == 'pretrained' else without_weights(value)
-                for key, value in node.items()
-            }
-        )
-    return [without_weights(x) for x in node] if isinstance(node, list) else node
-
-
 class Setup:
     """A config's model and optimizer, and an image for them.
 
@@ -85,7 +73,7 @@ class Setup:
         found = Config.fromfile(find_config(config))
         size = found.get('crop_size') or found.image_size
         self.args, self.size = args, tuple(size)
-        self.model = MODELS.build(without_weights(found.model)).to(device)
+        self.model = MODELS.build(found.model).to(device)
         fill_memory(self.model)
         self.optimizer = build_optim_wrapper(self.model, found.optim_wrapper)
         generator = torch.Generator().manual_seed(1)
