@@ -322,6 +322,7 @@ def test_resized_is_the_mean_at_half_and_nothing_at_the_same_size():
         (dict(hard_ratio=0.0), r'hard_ratio must be in \(0, 1\], got 0.0'),
         (dict(scale=(0.0, 1.0)), 'factor must be 0 < low <= high'),
         (dict(correlation=dict(in_channels=(5,))), 'must name the same levels'),
+        (dict(similarity=dict(steps=1)), 'correlation revises maps'),
     ],
 )
 def test_settings_are_checked(settings, message):

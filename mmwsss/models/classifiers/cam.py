@@ -15,6 +15,7 @@ from mmwsss.models.classifiers.inference_views import (
     Size,
     restore_view,
 )
+from mmwsss.models.classifiers.similarity_spread import SimilaritySpread
 from mmwsss.registry import MODELS
 from mmwsss.structures import WSSSDataSample
 
@@ -34,6 +35,8 @@ class CAMClassifier(WSSSClassifier):
         backbone: Config of a CNN; images to a tuple of feature maps, the last counts.
         head: Config of a ``CAMHead``; ``num_classes`` need not be repeated.
         localization: Arguments of ``InferenceViews``.
+        similarity: Arguments of ``SimilaritySpread``, which then widens the maps of
+            each view; None leaves them.
         data_preprocessor: Config of the preprocessor.
         init_cfg: mmengine's initialization.
         **settings: Passed whole to ``WSSSClassifier``.
@@ -46,6 +49,7 @@ class CAMClassifier(WSSSClassifier):
         backbone: dict,
         head: dict,
         localization: dict | None = None,
+        similarity: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         **settings: Any,
@@ -59,10 +63,15 @@ class CAMClassifier(WSSSClassifier):
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head, default_args=dict(num_classes=num_classes))
         self.inference_views = InferenceViews(**(localization or {}))
+        self.similarity = None if similarity is None else SimilaritySpread(**similarity)
 
     def class_maps(self, inputs: Tensor) -> Tensor:
         """Return raw class maps (B, C, h, w) of images (B, 3, H, W)."""
-        return self.head(self.backbone(inputs)[-1])
+        return self.maps_of(self.backbone(inputs)[-1])
+
+    def maps_of(self, features: Tensor) -> Tensor:
+        """Return raw class maps (B, C, h, w) of the backbone's features."""
+        return self.head(features)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return class logits (B, C) of images (B, 3, H, W)."""
@@ -102,10 +111,13 @@ class CAMClassifier(WSSSClassifier):
         logits: Tensor | None = None
         total = inputs.new_zeros(())
         for names, batch in self.inference_views.batches(inputs, stride=stride):
-            maps = self.class_maps(batch)
+            features = self.backbone(batch)[-1]
+            maps = self.maps_of(features)
             if logits is None:
                 logits = maps[: len(inputs)].mean((-2, -1))
             positive = maps.to(torch.promote_types(maps.dtype, torch.float32)).relu()
+            if self.similarity is not None:
+                positive = self.similarity(positive, features)
             if spread is not None:
                 positive = spread(positive, batch)
             grid = grid or (positive.shape[-2], positive.shape[-1])

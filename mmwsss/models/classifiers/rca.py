@@ -118,9 +118,8 @@ class RCAClassifier(CAMClassifier):
         self.coarse_weight = coarse_weight
         self.contrast_from, self.aggregate_from = contrast_from, aggregate_from
 
-    def class_maps(self, inputs: Tensor) -> Tensor:
+    def maps_of(self, features: Tensor) -> Tensor:
         """Return raw class maps O (B, C, h, w), from stored prototypes (eq. 10)."""
-        features = self.backbone(inputs)[-1]
         if self.aggregation is None:
             return self.head(features)
         return self.head(self.aggregation(features, self._embed(features).banked))

@@ -331,6 +331,8 @@ class SEAMClassifier(CAMClassifier):
         )
         if not 0 < hard_ratio <= 1:
             raise ConfigError(f'hard_ratio must be in (0, 1], got {hard_ratio}')
+        if correlation and self.similarity:
+            raise ConfigError('similarity: correlation revises maps; set one to None')
         self.correlation = PixelCorrelation(**correlation) if correlation else None
         self.view = ResizeView(scale)
         self.er_weight, self.ecr_weight = er_weight, ecr_weight
