@@ -15,7 +15,7 @@ class SimilaritySpread:
     r"""Spread maps along the similarity of features (not a paper's).
 
     :math:`m \leftarrow S^k m`, then :math:`m - \min m`, with
-    :math:`S = \mathrm{softmax}_j(\cos_{ij}/\tau)` of the features that maps are made of:
+    :math:`S = \mathrm{softmax}_j(\cos_{ij}/\tau)` of the features they are made of:
     ACR's eq. 9 without a transformer. What reaches every place of an image tells none
     apart and is taken off. An image of n places needs n^2 numbers.
 
