@@ -14,6 +14,7 @@ from mmwsss.apis import study_runs
 from mmwsss.apis.study import collect, forget_failures, progress_of
 from mmwsss.apis.study_plan import read_study
 from mmwsss.apis.study_records import FAILURE
+from mmwsss.apis.study_report import study_table
 from mmwsss.apis.study_runs import work
 from mmwsss.datasets.synthetic import SyntheticSettings, write_synthetic
 from mmwsss.utils.errors import ArtefactError
@@ -213,13 +214,15 @@ def test_variants_measure_the_same_weights(path, tmp_path, quick):
     )
     study = read_study(path, seeds=[0], only=['without'])
     work(study, tmp_path / 'study')
-    (figures,) = (r.figures for r in collect(study, tmp_path / 'study').values())
-    assert sorted(figures) == [
-        'test, plain',
-        'test, spread',
-        'val, plain',
-        'val, spread',
-    ]
+    records = collect(study, tmp_path / 'study')
+    ((run, figures),) = ((run, record.figures) for run, record in records.items())
+    names = ['test, plain', 'test, spread', 'val, plain', 'val, spread']
+    assert sorted(figures) == names
+    rows = study_table(study, records)['splits']
+    assert sorted(rows) == names
+    for name, measured in figures.items():
+        mean = rows[name][run.cell.label]['seed/mIoU_best']['mean']
+        assert mean == measured['seed/mIoU_best']
     spread, plain = figures['test, spread'], figures['test, plain']
     assert spread['multi-label/mAP'] == plain['multi-label/mAP']
     assert spread['seed/mIoU_best'] != plain['seed/mIoU_best']
