@@ -11,14 +11,21 @@ cells = [
     ),
     dict(label='ACR', config='configs/acr/hybrid_lite0_cached_voc.py'),
     dict(label='RCA', config='configs/rca/lite0_cached_voc.py'),
-    dict(label='ACR + CAM'),
     dict(
-        label='ACR + CAM, no consistency',
+        label='ACR + CAM',
         options={
-            'model.acr.consistency.alpha': 0.0,
-            'model.acr.consistency.beta': 0.0,
+            'model.acr.consistency.alpha': 100.0,
+            'model.acr.consistency.beta': 100.0,
         },
     ),
-    dict(label='ACR + CAM, not spread', options={'model.steps': 0}),
+    dict(label='ACR + CAM, no consistency'),
+    dict(
+        label='ACR + CAM, not spread',
+        options={
+            'model.acr.consistency.alpha': 100.0,
+            'model.acr.consistency.beta': 100.0,
+            'model.steps': 0,
+        },
+    ),
     dict(label='ACR + RCA', config='configs/composed/acr_rca_lite0_cached_voc.py'),
 ]
