@@ -15,3 +15,4 @@ optim_wrapper = dict(
     optimizer=dict(lr=2e-3),
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)}),
 )
+seed_dataloader = dict(batch_size=16)

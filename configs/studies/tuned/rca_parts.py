@@ -1,4 +1,5 @@
-# RCA's parts one by one with CAM, maps accumulated in each; the last stage is trained.
+# RCA's parts one by one with CAM, the last stage trained; maps of the third and the
+# last epoch are accumulated in each.
 _base_ = '../rca_parts.py'
 title = 'RCA with a trained last stage: contrast and aggregation'
 protocol = 'configs/_base_/studies/voc_tuned.py'
@@ -12,7 +13,7 @@ cells = [
             'model.localization.scales': (1.0,),
             'custom_hooks': [
                 dict(type='CountedRandomnessHook'),
-                dict(type='MapAccumulationHook'),
+                dict(type='MapAccumulationHook', begin=2, interval=2),
             ],
         },
     ),
@@ -24,7 +25,7 @@ cells = [
             'model.aggregation': None,
             'custom_hooks': [
                 dict(type='CountedRandomnessHook'),
-                dict(type='MapAccumulationHook'),
+                dict(type='MapAccumulationHook', begin=2, interval=2),
             ],
         },
     ),
@@ -35,10 +36,31 @@ cells = [
             'custom_hooks': [
                 dict(type='CountedRandomnessHook'),
                 dict(type='RegionMemoryHook'),
-                dict(type='MapAccumulationHook'),
+                dict(type='MapAccumulationHook', begin=2, interval=2),
             ],
         },
     ),
-    dict(label='+RSA', options={'model.contrast': None}),
-    dict(label='RCA'),
+    dict(
+        label='+RSA',
+        options={
+            'model.contrast': None,
+            'custom_hooks': [
+                dict(type='CountedRandomnessHook'),
+                dict(type='RegionMemoryHook'),
+                dict(type='PrototypeRefreshHook', interval=1),
+                dict(type='MapAccumulationHook', begin=2, interval=2),
+            ],
+        },
+    ),
+    dict(
+        label='RCA',
+        options={
+            'custom_hooks': [
+                dict(type='CountedRandomnessHook'),
+                dict(type='RegionMemoryHook'),
+                dict(type='PrototypeRefreshHook', interval=1),
+                dict(type='MapAccumulationHook', begin=2, interval=2),
+            ],
+        },
+    ),
 ]

@@ -1,4 +1,5 @@
 # RCA's settings with a trained last stage, to choose from by `train_mini`.
+# Maps are not accumulated, which would take most of the time.
 _base_ = '../rca_tuning.py'
 title = 'RCA with a trained last stage: choice of settings'
 protocol = 'configs/_base_/studies/voc_tuned.py'
@@ -11,3 +12,10 @@ cells = [
     dict(label='contrast x 10', options={'model.contrast.loss_weight': 0.1}),
     dict(label='coarse x 2.5', options={'model.coarse_weight': 1.0}),
 ]
+options = {
+    'custom_hooks': [
+        dict(type='CountedRandomnessHook'),
+        dict(type='RegionMemoryHook'),
+        dict(type='PrototypeRefreshHook', interval=1),
+    ]
+}
