@@ -6,3 +6,4 @@ _base_ = [
     '../_base_/schedules/cached_5e.py',
     '../_base_/default_runtime.py',
 ]
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

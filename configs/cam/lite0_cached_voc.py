@@ -5,3 +5,4 @@ _base_ = [
     '../_base_/schedules/cached_5e.py',
     '../_base_/default_runtime.py',
 ]
+optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -10,3 +10,4 @@ custom_hooks = [
     dict(type='RegionMemoryHook'),
     dict(type='PrototypeRefreshHook', interval=1),
 ]
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
