@@ -3,11 +3,6 @@ _base_ = [
     '../_base_/models/rca_lite0_cached.py',
     '../_base_/datasets/voc_train_cached.py',
     '../_base_/schedules/cached_5e.py',
-    '../_base_/default_runtime.py',
-]
-custom_hooks = [
-    dict(type='CountedRandomnessHook'),
-    dict(type='RegionMemoryHook'),
-    dict(type='PrototypeRefreshHook', interval=1),
+    '../_base_/memory_runtime.py',
 ]
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

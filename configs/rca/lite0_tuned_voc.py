@@ -6,6 +6,7 @@ _base_ = [
     '../_base_/schedules/cached_5e.py',
     '../_base_/rca_runtime.py',
 ]
+model = dict(contrast=dict(loss_weight=0.1))
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3),
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)}),

@@ -13,9 +13,10 @@ cells = [
     dict(label='coarse x 2.5', options={'model.coarse_weight': 1.0}),
 ]
 options = {
+    'model.contrast.loss_weight': 0.01,
     'custom_hooks': [
         dict(type='CountedRandomnessHook'),
         dict(type='RegionMemoryHook'),
         dict(type='PrototypeRefreshHook', interval=1),
-    ]
+    ],
 }
