@@ -10,6 +10,7 @@ cells = [
         label='CAM',
         config='configs/cam/lite0_tuned_voc.py',
         options={
+            'optim_wrapper.optimizer.lr': 1e-3,
             'model.localization.scales': (1.0,),
             'custom_hooks': [
                 dict(type='CountedRandomnessHook'),
