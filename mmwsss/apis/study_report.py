@@ -38,10 +38,10 @@ def study_table(study: Study, records: Records) -> dict[str, Any]:
     and number of the differences seed by seed). Cells without a finished run have none.
     """
     splits: dict[str, Any] = {}
-    for test in (test.name for test in study.tests()):
-        rows = {cell.label: _values(records, cell.label, test) for cell in study.cells}
+    for name in (test.name for test in study.tests()):
+        rows = {cell.label: _values(records, cell.label, name) for cell in study.cells}
         base = rows[study.baseline]
-        splits[test] = {
+        splits[name] = {
             label: {
                 figure: _entry(values, base.get(figure, {}))
                 for figure, values in row.items()

@@ -3,4 +3,3 @@ _base_ = './voc.py'
 budget = (
     '5 epochs of cached features of 1,464 photographs at 288 pixels, batch 16, bfloat16'
 )
-options = {'optim_wrapper.optimizer.lr': 1e-3}

@@ -4,11 +4,7 @@ protocol = 'configs/_base_/studies/voc_cached.py'
 config = 'configs/composed/acr_cam_lite0_cached_voc.py'
 baseline = 'CAM'
 cells = [
-    dict(
-        label='CAM',
-        config='configs/cam/lite0_cached_voc.py',
-        options={'optim_wrapper.optimizer.lr': 2e-3},
-    ),
+    dict(label='CAM', config='configs/cam/lite0_cached_voc.py'),
     dict(label='ACR', config='configs/acr/hybrid_lite0_cached_voc.py'),
     dict(label='RCA', config='configs/rca/lite0_cached_voc.py'),
     dict(

@@ -4,16 +4,8 @@ title = 'Class maps spread along the similarity of features'
 protocol = 'configs/_base_/studies/voc_cached.py'
 baseline = 'CAM'
 cells = [
-    dict(
-        label='CAM',
-        config='configs/cam/lite0_cached_voc.py',
-        options={'optim_wrapper.optimizer.lr': 2e-3},
-    ),
-    dict(
-        label='CAM, similarity',
-        config='configs/cam/lite0_cached_similarity_voc.py',
-        options={'optim_wrapper.optimizer.lr': 2e-3},
-    ),
+    dict(label='CAM', config='configs/cam/lite0_cached_voc.py'),
+    dict(label='CAM, similarity', config='configs/cam/lite0_cached_similarity_voc.py'),
     dict(label='RCA', config='configs/rca/lite0_cached_voc.py'),
     dict(
         label='RCA, similarity',

@@ -41,27 +41,14 @@ cells = [
             ],
         },
     ),
-    dict(
-        label='+RSA',
-        options={
-            'model.contrast': None,
-            'custom_hooks': [
-                dict(type='CountedRandomnessHook'),
-                dict(type='RegionMemoryHook'),
-                dict(type='PrototypeRefreshHook', interval=1),
-                dict(type='MapAccumulationHook', begin=2, interval=2),
-            ],
-        },
-    ),
-    dict(
-        label='RCA',
-        options={
-            'custom_hooks': [
-                dict(type='CountedRandomnessHook'),
-                dict(type='RegionMemoryHook'),
-                dict(type='PrototypeRefreshHook', interval=1),
-                dict(type='MapAccumulationHook', begin=2, interval=2),
-            ],
-        },
-    ),
+    dict(label='+RSA', options={'model.contrast': None}),
+    dict(label='RCA'),
 ]
+options = {
+    'custom_hooks': [
+        dict(type='CountedRandomnessHook'),
+        dict(type='RegionMemoryHook'),
+        dict(type='PrototypeRefreshHook', interval=1),
+        dict(type='MapAccumulationHook', begin=2, interval=2),
+    ]
+}

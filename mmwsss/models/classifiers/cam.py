@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmwsss.functional.localization import max_normalize
+from mmwsss.functional.vectors import widen
 from mmwsss.models.classifiers.base import ChooseTags, Localization, WSSSClassifier
 from mmwsss.models.classifiers.inference_views import (
     InferenceViews,
@@ -115,7 +116,7 @@ class CAMClassifier(WSSSClassifier):
             maps = self.maps_of(features)
             if logits is None:
                 logits = maps[: len(inputs)].mean((-2, -1))
-            positive = maps.to(torch.promote_types(maps.dtype, torch.float32)).relu()
+            positive = widen(maps).relu()
             if self.similarity is not None:
                 positive = self.similarity(positive, features)
             if spread is not None:

@@ -48,7 +48,7 @@ class SimilaritySpread:
         Raises:
             ValueError: if the shapes disagree.
         """
-        patches = widen(features).flatten(2).transpose(1, 2)
+        patches = features.flatten(2).transpose(1, 2)
         spread = widen(maps).flatten(2)
         with full_precision(maps):
             affinity = feature_affinity(patches, temperature=self.temperature)
